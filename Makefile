@@ -1,0 +1,71 @@
+# `make help` lists the targets. Needs Python 3.11, git, make and the package index; everything else goes into .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
+# dev.txt holds all that `run`, `repro` and `test` need; `make repro REQUIREMENTS=gpu` trains with TensorFlow's GPU build.
+REQUIREMENTS ?= dev
+VENV := .venv$(if $(filter-out dev,$(REQUIREMENTS)),-$(REQUIREMENTS))
+INSTALLED := $(VENV)/installed-$(REQUIREMENTS)
+BUNDLED := publish@digits publish@breast_cancer publish@diabetes
+
+# DVC starts the stages with `python`, which must be the one in .venv.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run repro serve test lint format lock plots image test-image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv from the hashed requirements
+
+run: install ## train and publish the bundled data sets, then serve them on http://127.0.0.1:8080
+	dvc repro $(BUNDLED)
+	@exec python -m service
+
+repro: install ## run the whole pipeline: every data set and model of params.yaml
+	dvc repro
+
+serve: install ## serve what the model repository holds
+	@exec python -m service
+
+test: install ## run the tests
+	python -m pytest
+
+lint: install ## check style and formatting
+	ruff check .
+	ruff format --check .
+
+format: install ## mend what the linter can mend
+	ruff check --fix .
+	ruff format .
+
+plots: install ## draw every curve and picture into one page, dvc_plots/index.html
+	dvc plots show
+
+image: ## build the service image (docker or buildah)
+	sh tests/container/build.sh
+
+test-image: install ## build the service image and ask it for a prediction (takes minutes)
+	python -m pytest tests/container --container
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate pyproject.toml
+lock: install ## compile requirements/*.txt anew from pyproject.toml
+	$(COMPILE) --extra service --extra pipeline --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --extra service --constraints requirements/dev.txt --output-file requirements/service.txt
+	$(COMPILE) --extra gpu --no-config --constraints requirements/dev.txt --output-file requirements/gpu.txt
+	$(COMPILE) --extra installer --output-file requirements/installer.txt
+
+clean: ## remove what the pipeline made, and DVC's cache of it; the sources stay
+	rm -rf data runs exports models .kiln .dvc/cache .dvc/tmp dvc_plots
+
+# uv installs in a third of pip's time. Where it finds no index (one that is set up for pip only), pip does the work.
+$(INSTALLED): requirements/installer.txt requirements/$(REQUIREMENTS).txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Kiln needs Python 3.11; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=/path/to/python3.11")'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing requirements/$(REQUIREMENTS).txt into $(VENV): about a minute, once."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/installer.txt
+	@$(VENV)/bin/uv pip install --python $(VENV)/bin/python --no-deps --require-hashes -r requirements/$(REQUIREMENTS).txt \
+		|| $(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/$(REQUIREMENTS).txt
+	@touch $@

@@ -1,0 +1,164 @@
+"""The rules of the house (ARCHITECTURE.md), checked by walking the syntax trees and the pipeline's own files."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.params import ComparisonParams, DatasetParams, ModelParams, load_params
+
+ROOT = Path(__file__).parent.parent
+STAGES = ("fetch", "prepare", "train", "evaluate", "export", "publish")
+SOURCES = sorted(path for folder in ("pipeline", "service") for path in (ROOT / folder).rglob("*.py"))
+PIPELINE = [path for path in SOURCES if path.is_relative_to(ROOT / "pipeline")]
+SERVICE = [path for path in SOURCES if path.is_relative_to(ROOT / "service")]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            pytest.fail(f"{relative(path)}:{node.lineno}: relative import; name the module in full")
+    return found
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def module_file(name: str) -> Path | None:
+    base = ROOT.joinpath(*name.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def closure(path: Path) -> set[Path]:
+    """The file and every file of the project that it imports, directly or not."""
+    found, queue = set(), [path]
+    while queue:
+        current = queue.pop()
+        if current in found:
+            continue
+        found.add(current)
+        queue += [file for name in imports(current) if (file := module_file(name))]
+    return found
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_the_halves_never_import_each_other(path):
+    other = "service" if path in PIPELINE else "pipeline"
+    assert other not in roots(imports(path)), f"{relative(path)} imports {other}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_never_import_stages(stage):
+    others = {f"pipeline.{name}" for name in STAGES if name != stage}
+    assert not others & imports(ROOT / "pipeline" / f"{stage}.py")
+
+
+@pytest.mark.parametrize("folder", ["engine", "codecs"])
+def test_engine_and_codecs_know_nothing_of_flask(folder):
+    for path in (ROOT / "service" / folder).rglob("*.py"):
+        assert not {"flask", "werkzeug"} & roots(imports(path)), relative(path)
+
+
+def test_only_the_engine_imports_tensorflow_in_the_service():
+    allowed = {"service/engine", "service/protocols/grpc_server.py"}
+    for path in SERVICE:
+        if {"tensorflow", "tensorflow_serving", "keras"} & roots(imports(path)):
+            assert any(relative(path).startswith(prefix) for prefix in allowed), relative(path)
+
+
+@pytest.mark.parametrize("path", SERVICE, ids=relative)
+def test_no_service_module_imports_tensorflow_when_it_is_imported(path):
+    assert "tensorflow" not in roots(imports(path, top_level_only=True))
+
+
+def test_only_the_export_needs_tensorflow_in_the_pipeline():
+    reached = closure(ROOT / "pipeline" / "export.py")
+    for path in PIPELINE:
+        if path not in reached:
+            assert "tensorflow" not in roots(imports(path, top_level_only=True)), relative(path)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_no_work_at_import(path):
+    forbidden = {"environ", "getenv", "basicConfig", "set_random_seed", "seed", "enable_op_determinism"}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path.name in ("gunicorn.conf.py", "__main__.py"):
+        return
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(statement, ast.If) and "__name__" in ast.dump(statement.test):
+            continue
+        names = {node.attr for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
+        assert not names & forbidden, f"{relative(path)}:{statement.lineno}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_modules_and_functions_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, relative(path)
+    for function in functions(path):
+        length = function.end_lineno - function.lineno + 1
+        assert length <= 60, f"{relative(path)}: {function.name} has {length} lines"
+        arguments = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        count = len([argument for argument in arguments if argument.arg not in ("self", "cls")])
+        assert count <= 6, f"{relative(path)}: {function.name} takes {count} arguments"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_no_module_is_named_for_nothing(path):
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_depends_on_the_code_that_it_runs(stage):
+    """A stage whose code changed must run again, and one whose code did not change must not."""
+    block = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["do"]
+    listed = {dep for dep in block["deps"] if dep.startswith("pipeline/")}
+    needed = {relative(path) for path in closure(ROOT / "pipeline" / f"{stage}.py")}
+    needed -= {"pipeline/__init__.py", "pipeline/datasets/__init__.py"}
+    assert listed == needed, f"stage {stage}: missing {needed - listed}, superfluous {listed - needed}"
+
+
+def test_the_parameters_in_the_pipeline_file_exist():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    sections = {"datasets": DatasetParams, "models": ModelParams, "comparisons": ComparisonParams}
+    for name, stage in stages.items():
+        for entry in stage["do"].get("params", []):
+            kind, key, *rest = entry.split(".")
+            assert key == "${key}", f"{name}: {entry}"
+            assert not rest or rest[0] in sections[kind].model_fields, f"{name}: {entry}"
+
+
+def test_every_section_of_a_model_is_read_by_some_stage():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    entries = {entry for stage in stages.values() for entry in stage["do"].get("params", [])}
+    for field in ModelParams.model_fields:
+        assert f"models.${{key}}.{field}" in entries, f"no stage depends on {field}"
+
+
+def test_the_parameter_file_is_valid():
+    params = load_params(ROOT / "params.yaml")
+    assert set(params.models) == {
+        "digits", "breast_cancer", "diabetes", "mnist_mlp", "mnist_cnn", "mnist_rnn", "fashion_mnist", "wine_alcohol",
+        "seizure",
+    }  # fmt: skip
