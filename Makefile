@@ -20,10 +20,12 @@ help: ## list the targets
 install: $(INSTALLED) ## make .venv from the hashed requirements
 
 run: install ## train and publish the bundled data sets, then serve them on http://127.0.0.1:8080
+	@python -m pipeline.mend
 	dvc repro $(BUNDLED)
 	@exec python -m service
 
 repro: install ## run the whole pipeline: every data set and model of params.yaml
+	@python -m pipeline.mend
 	dvc repro
 
 serve: install ## serve what the model repository holds

@@ -8,6 +8,8 @@ data/prepared/<dataset>/
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -146,9 +148,10 @@ def load_part(path: Path) -> Part:
         DataError: the file is missing or is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # An open stream: numpy does not close a file that it opened and then finds broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return Part(x=arrays["x"], y=arrays["y"])
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} holds no prepared rows ({error}). Run the prepare stage again.") from None
 
 

@@ -1,0 +1,219 @@
+"""From scikit-learn's bundled data to a prediction over HTTP: the real pipeline under DVC, the real service.
+
+Everything runs in a copy of the project, as `make run` would run it in a fresh clone.
+"""
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+MODELS = ("digits", "breast_cancer", "diabetes")
+TARGETS = [f"publish@{name}" for name in MODELS]
+TOLERANCE = 1e-5
+
+
+def run(folder: Path, *command: str, timeout_seconds: int = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout_seconds, check=False
+    )
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KILN_")}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def repro(folder: Path, *arguments: str) -> str:
+    result = run(folder, "dvc", "repro", *arguments)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def copy_project(target: Path) -> Path:
+    listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Copy"]):
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        assert run(target, "git", *identity, *command).returncode == 0
+    return target
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the three bundled models are published; its first run was killed half-way."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    kill_during_training(folder)
+    repro(folder, *TARGETS)
+    return folder
+
+
+def kill_during_training(folder: Path) -> None:
+    process = subprocess.Popen(
+        ["dvc", "repro", *TARGETS],
+        cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not any((folder / ".kiln").rglob("*")) and process.poll() is None:
+        assert time.monotonic() < deadline, "training never saved a state from which it could resume"
+        time.sleep(0.05)
+    assert process.poll() is None, "the pipeline ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list((folder / "models").glob("*/[0-9]*")), "nothing can be published before training has ended"
+
+
+@pytest.fixture(scope="module")
+def address(project: Path) -> Iterator[str]:
+    """The running service's address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"KILN_PORT": str(port), "KILN_WORKERS": "1", "KILN_MODEL_REPOSITORY": str(project / "models")}
+    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment() | settings)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(base, process)
+        yield base
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+
+def wait_until_ready(base: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the service ended"
+        try:
+            if requests.get(f"{base}/v2/health/ready", timeout=5).status_code == 200:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.2)
+    pytest.fail("the service did not become ready")
+
+
+def predict(address: str, model: str, body: dict) -> list:
+    response = requests.post(f"{address}/v1/models/{model}:predict", json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()["predictions"]
+
+
+def test_rows(project: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(project / "data" / "prepared" / model / "row" / "test.npz") as arrays:
+        return arrays["x"], arrays["y"]
+
+
+test_rows.__test__ = False  # a function that gives rows of the test set, not a test
+
+
+def description(project: Path, model: str) -> dict:
+    return json.loads((project / "data" / "prepared" / model / "description.json").read_text())
+
+
+def keras_outputs(project: Path, model: str, rows: np.ndarray) -> np.ndarray:
+    import keras
+
+    return np.asarray(keras.models.load_model(project / "runs" / model / "model.keras")(rows.astype("float32")))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("count", [1, 37])
+def test_raw_rows_over_http_give_the_keras_models_numbers(project, address, model, count):
+    rows, _ = test_rows(project, model)
+    expected = keras_outputs(project, model, rows[:count])
+    answered = np.array(predict(address, model, {"instances": rows[:count].tolist()}))
+    np.testing.assert_allclose(answered, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("model", ["digits", "breast_cancer"])
+def test_classify_answers_the_label_at_the_operating_point(project, address, model):
+    rows, _ = test_rows(project, model)
+    probabilities = keras_outputs(project, model, rows)
+    answers = predict(address, model, {"signature_name": "classify", "instances": rows.tolist()})
+    extra = json.loads((project / "models" / model / "1" / "assets.extra" / "model.json").read_text())
+    if extra["task"] == "binary":
+        classes = (probabilities[:, 1] >= extra["operating_point"]["threshold"]).astype(int)
+    else:
+        classes = probabilities.argmax(axis=1)
+    assert [answer["class_id"] for answer in answers] == classes.tolist()
+    assert [answer["label"] for answer in answers] == [extra["labels"][index] for index in classes]
+    scores = [answer["score"] for answer in answers]
+    np.testing.assert_allclose(scores, probabilities[np.arange(len(classes)), classes], atol=TOLERANCE)
+
+
+def test_a_published_classifier_is_right_about_most_of_the_test_set(project, address):
+    rows, truth = test_rows(project, "digits")
+    answers = predict(address, "digits", {"signature_name": "classify", "instances": rows.tolist()})
+    assert np.mean([answer["class_id"] for answer in answers] == truth) >= 0.95
+
+
+def test_a_diabetes_answer_is_in_the_targets_own_unit(project, address):
+    rows, truth = test_rows(project, "diabetes")
+    answers = np.array(predict(address, "diabetes", {"instances": rows.tolist()})).ravel()
+    assert 25 <= truth.min()
+    assert np.abs(answers - truth).mean() < np.abs(np.median(truth) - truth).mean()
+
+
+def test_a_png_file_gives_what_its_pixels_give(project, address):
+    rows, _ = test_rows(project, "digits")
+    # An 8x8 digit has values 0-16; as a picture it has grey levels 0-255.
+    pixels = np.round(rows[0].astype(float) * 255 / 16).astype("uint8")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    instance = {"b64": base64.b64encode(buffer.getvalue()).decode()}
+    [answer] = predict(address, "digits", {"signature_name": "image_bytes", "instances": [instance]})
+    expected = keras_outputs(project, "digits", pixels[None].astype("float32") * 16 / 255)
+    np.testing.assert_allclose(answer["probabilities"], expected[0], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("model", ["breast_cancer", "diabetes"])
+def test_features_by_name_give_what_the_row_gives(project, address, model):
+    rows, _ = test_rows(project, model)
+    names = [feature["name"] for feature in description(project, model)["features"]]
+    instances = [dict(zip(names, row.tolist(), strict=True)) for row in rows[:5]]
+    answers = predict(address, model, {"signature_name": "named_features", "instances": instances})
+    expected = keras_outputs(project, model, rows[:5])
+    if model == "breast_cancer":
+        answered = np.array([answer["probabilities"] for answer in answers])
+    else:
+        answered = np.array(answers).reshape(-1, 1)
+    np.testing.assert_allclose(answered, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_a_second_repro_does_nothing(project):
+    before = {path: path.stat().st_mtime_ns for path in (project / "models").rglob("*")}
+    output = repro(project, *TARGETS)
+    assert "Running stage" not in output
+    assert before == {path: path.stat().st_mtime_ns for path in (project / "models").rglob("*")}
+
+
+def test_a_models_parameters_rerun_that_model_only(project):
+    params = project / "params.yaml"
+    original = params.read_text()
+    params.write_text(original.replace("units: [64, 32]", "units: [64, 33]", 1))
+    try:
+        assert params.read_text() != original
+        stages = [line for line in repro(project, "--dry", *TARGETS).splitlines() if "Running stage" in line]
+    finally:
+        params.write_text(original)
+    assert stages
+    assert all("@digits" in line for line in stages), stages
+    assert any("train@digits" in line for line in stages), stages
