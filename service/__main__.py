@@ -1,0 +1,64 @@
+"""`python -m service` starts the service: checks settings and port, then becomes gunicorn."""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from service.errors import InvalidSettings
+from service.settings import Settings, describe_variables
+
+WRONG_USE = 2
+
+
+def main() -> int:
+    """Starts the service.
+
+    Returns:
+        2 where it cannot start; otherwise this process has become gunicorn, which ends with 0 after SIGTERM.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serves the models of a model repository over HTTP. Environment variables set it up:",
+        epilog=describe_variables(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    try:
+        settings = Settings.from_env(os.environ)
+    except InvalidSettings as error:
+        return refuse(str(error))
+    obstacle = check_port(settings)
+    if obstacle:
+        return refuse(obstacle)
+    configuration = Path(__file__).parent / "gunicorn.conf.py"
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", str(configuration)])
+    return 0
+
+
+def refuse(sentence: str) -> int:
+    """Says why the service does not start."""
+    sys.stderr.write(f"{sentence}\n")
+    return WRONG_USE
+
+
+def check_port(settings: Settings) -> str:
+    """Why the address cannot be listened on, or ""; gunicorn would try for five seconds and then say less."""
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return (
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Set KILN_PORT (or KILN_HOST) to another one, e.g. KILN_PORT=8081."
+        )
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bytes to arrays and back. Nothing here knows of HTTP, Flask or TensorFlow."""

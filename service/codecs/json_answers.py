@@ -1,0 +1,96 @@
+"""Arrays to JSON text, in TensorFlow Serving's row and columnar forms."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import orjson
+
+from service.errors import InvalidPayload, NonFiniteOutput, UnsupportedType
+
+Arrays = dict[str, np.ndarray]
+
+
+def encode_predictions(outputs: Arrays) -> bytes:
+    """Row format: `{"predictions": [...]}` with a value per row, or an object per row where there are several outputs.
+
+    Args:
+        outputs: one array per output, with the batch as first axis.
+
+    Raises:
+        InvalidPayload: an output has no batch axis, or another batch size than the others; `inputs` would work.
+        NonFiniteOutput: an output holds NaN or infinity.
+        UnsupportedType: JSON has no form for an output's type.
+    """
+    check_batch(outputs)
+    values = {name: to_json(name, array) for name, array in outputs.items()}
+    if len(values) == 1:
+        [rows] = values.values()
+    else:
+        rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def encode_outputs(outputs: Arrays) -> bytes:
+    """Columnar format: `{"outputs": ...}` with the one output's tensor, or an object of tensors by name.
+
+    Args:
+        outputs: one array per output.
+
+    Raises:
+        NonFiniteOutput: an output holds NaN or infinity.
+        UnsupportedType: JSON has no form for an output's type.
+    """
+    values = {name: to_json(name, array) for name, array in outputs.items()}
+    answer: Any = values
+    if len(values) == 1:
+        [answer] = values.values()
+    return orjson.dumps({"outputs": answer}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def check_batch(outputs: Arrays) -> None:
+    """Refuses outputs that cannot be cut into rows."""
+    batch = None
+    for name, array in outputs.items():
+        if array.ndim == 0:
+            raise InvalidPayload(f"Tensor name: {name} has no shape information ")
+        if batch not in (None, len(array)):
+            raise InvalidPayload(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {batch}")
+        batch = len(array)
+
+
+def to_json(name: str, array: np.ndarray) -> Any:
+    """What orjson writes for an array: the array itself where it can, else lists or one value."""
+    if array.dtype.kind == "O":
+        return strings_to_json(array, as_base64=name.endswith("_bytes"))
+    if array.dtype.kind == "V":  # bfloat16 and other types that numpy does not know
+        array = array.astype(np.float32)
+    if array.dtype.kind == "c":
+        raise UnsupportedType(f"Output '{name}' is of type {array.dtype}, for which JSON has no form")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0])
+        raise NonFiniteOutput(
+            f"The model's output '{name}' is not a finite number at {name}{place}, and JSON has no form for that. "
+            "Are the inputs in the range that the model knows?"
+        )
+    return np.ascontiguousarray(array) if array.ndim else array[()]
+
+
+def strings_to_json(array: np.ndarray, *, as_base64: bool) -> Any:
+    """Byte strings as text, or as `{"b64": ...}` where the output's name asks for it or they are no UTF-8."""
+    values = np.empty(array.size, dtype=object)
+    for index, item in enumerate(array.ravel().tolist()):
+        values[index] = string_to_json(item, as_base64=as_base64)
+    return values.reshape(array.shape).tolist()
+
+
+def string_to_json(item: bytes | str, *, as_base64: bool) -> str | dict[str, str]:
+    """One string."""
+    if isinstance(item, str):
+        item = item.encode()
+    if not as_base64:
+        try:
+            return item.decode()
+        except UnicodeDecodeError:
+            pass
+    return {"b64": base64.b64encode(item).decode()}

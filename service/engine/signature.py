@@ -1,0 +1,71 @@
+"""What a signature takes and gives, in plain Python: names, types and shapes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+# TensorFlow's type names: what numpy calls them, and what TensorFlow's messages call them.
+DTYPES: dict[str, tuple[type[np.generic], str]] = {
+    "DT_FLOAT": (np.float32, "float"),
+    "DT_DOUBLE": (np.float64, "double"),
+    "DT_INT8": (np.int8, "int8"),
+    "DT_INT16": (np.int16, "int16"),
+    "DT_INT32": (np.int32, "int32"),
+    "DT_INT64": (np.int64, "int64"),
+    "DT_UINT8": (np.uint8, "uint8"),
+    "DT_UINT16": (np.uint16, "uint16"),
+    "DT_UINT32": (np.uint32, "uint32"),
+    "DT_UINT64": (np.uint64, "uint64"),
+    "DT_BOOL": (np.bool_, "bool"),
+    "DT_STRING": (np.object_, "string"),
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a signature.
+
+    Attributes:
+        name: the name by which requests and answers call it.
+        dtype: TensorFlow's name of the type, e.g. `DT_FLOAT`.
+        shape: one size per axis, -1 where any size goes; None where even the number of axes is unknown.
+        tensor: the tensor's name in the graph, which metadata repeats.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+    tensor: str = ""
+
+    @cached_property
+    def numpy_dtype(self) -> np.dtype | None:
+        """The numpy type; strings are arrays of `bytes` objects; None for types that numpy does not have."""
+        return np.dtype(DTYPES[self.dtype][0]) if self.dtype in DTYPES else None
+
+    @property
+    def type_name(self) -> str:
+        """The type as TensorFlow's messages write it, e.g. `float` or `half`."""
+        return DTYPES[self.dtype][1] if self.dtype in DTYPES else self.dtype.removeprefix("DT_").lower()
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape can be the input."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            size in (-1, given) for size, given in zip(self.shape, shape, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way to call a model.
+
+    Attributes:
+        inputs, outputs: by name.
+        method_name: as the SavedModel states it, e.g. `tensorflow/serving/predict`.
+    """
+
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    method_name: str = "tensorflow/serving/predict"

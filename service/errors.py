@@ -1,0 +1,93 @@
+"""What can go wrong in the service, and the HTTP status that says so.
+
+- ServiceError: the root; one handler turns any of them into `{"error": "sentence"}`.
+    - InvalidSettings: an environment variable is unknown or has an impossible value (never reaches a client).
+    - InvalidPayload (400): the body does not fit the model's signature; the sentence names the place.
+        - InvalidJson (400): the body is no JSON document.
+    - MalformedRequest (400): the path is under /v1/ but no route of the protocol.
+    - NonFiniteOutput (400): the model answered NaN or infinity, for which JSON has no form.
+    - UnknownModel (404): no such model, or no such version of it.
+    - PayloadTooLarge (413): the body is larger than the service accepts.
+    - UnsupportedType (501): JSON has no form for the tensor's type.
+    - ModelUnavailable (503): the model is still being loaded, or could not be.
+"""
+
+
+class ServiceError(Exception):
+    """The root of the service's own errors; its text is a sentence for the client.
+
+    Attributes:
+        status: the HTTP status of the answer.
+        retry_after_seconds: when asking again may help, or None where it will not.
+    """
+
+    status = 500
+    retry_after_seconds: int | None = None
+
+
+class InvalidSettings(ServiceError):
+    """An environment variable is unknown or has an impossible value."""
+
+
+class InvalidPayload(ServiceError):
+    """The body does not fit the model's signature."""
+
+    status = 400
+
+
+class InvalidJson(InvalidPayload):
+    """The body is no JSON document."""
+
+
+class MalformedRequest(ServiceError):
+    """The path is under /v1/ but no route of the protocol."""
+
+    status = 400
+
+
+class NonFiniteOutput(ServiceError):
+    """The model answered NaN or infinity, for which JSON has no form."""
+
+    status = 400
+
+
+class UnknownModel(ServiceError):
+    """No such model, or no such version of it."""
+
+    status = 404
+
+
+class PayloadTooLarge(ServiceError):
+    """The body is larger than the service accepts.
+
+    Args:
+        max_body_bytes: the largest that it does.
+    """
+
+    status = 413
+
+    def __init__(self, max_body_bytes: int) -> None:
+        super().__init__(
+            f"The body is larger than the {max_body_bytes} bytes that are accepted. Send fewer rows at a time."
+        )
+
+
+class UnsupportedType(ServiceError):
+    """JSON has no form for the tensor's type."""
+
+    status = 501
+
+
+class ModelUnavailable(ServiceError):
+    """The model is still being loaded, or could not be.
+
+    Args:
+        sentence: what is the matter.
+        retry_after_seconds: when asking again may help, or None where it will not.
+    """
+
+    status = 503
+
+    def __init__(self, sentence: str, retry_after_seconds: int | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,67 @@
+"""Log records as lines: JSON objects for machines, or text for eyes."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+import orjson
+
+# A record's `fields` (given as `extra={"fields": {...}}`) become keys of the JSON object.
+FIELDS = "fields"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        entry = {
+            "time": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(entry, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level and sentence, with the fields behind it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text; what clients sent is escaped, so that it cannot pose as a line of its own."""
+        fields = " ".join(f"{key}={value}" for key, value in getattr(record, FIELDS, {}).items())
+        sentence = f"{record.getMessage()} {fields}".rstrip().encode("unicode_escape").decode("ascii")
+        text = f"{timestamp(record.created)} {record.levelname.lower():7} {sentence}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def timestamp(seconds: float) -> str:
+    """UTC time with milliseconds, e.g. `2026-01-31T12:00:00.123Z`."""
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1000):03}Z"
+
+
+def logging_configuration(level: str, form: str) -> dict[str, Any]:
+    """What `logging.config.dictConfig` takes: everything goes to standard error.
+
+    Args:
+        level: least level that is logged.
+        form: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+    """
+    if form == "auto":
+        form = "text" if sys.stderr.isatty() else "json"
+    formatter = {"json": "service.logs.JsonFormatter", "text": "service.logs.TextFormatter"}[form]
+    quiet = {"level": level.upper(), "handlers": [], "propagate": True}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {"service": quiet, "gunicorn.error": quiet, "gunicorn.access": quiet},
+    }

@@ -1,0 +1,207 @@
+"""The OpenAPI document of the HTTP API: every route, every status that it can answer, schemas and real examples."""
+
+from typing import Any
+
+from service.openapi_examples import PREDICTIONS, STATUS, SUMMARY
+from service.openapi_schemas import SCHEMAS
+
+API_VERSION = "1"
+DESCRIPTION = """\
+Kiln serves SavedModels over TensorFlow Serving's REST API.
+
+- Inputs are raw values in the units of the data; scaling, decoding and labels are inside the models.
+- `GET /v1/models` says which models there are, what they take and what they answer.
+- Every error is `{"error": "a sentence"}`. A 500 says nothing of its cause; the log has it under the request's id,
+  which each answer carries as `X-Request-ID`.
+- Paths under `/v1/` are matched without regard to case, as TensorFlow Serving does.
+"""
+REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+
+
+def build_document(settings: Any) -> dict[str, Any]:
+    """Describes the HTTP API.
+
+    Args:
+        settings: the service's `Settings`; `max_body_bytes` is stated in the document.
+
+    Returns:
+        An OpenAPI 3.1 document, ready for JSON.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Kiln", "version": API_VERSION, "description": DESCRIPTION},
+        "servers": [{"url": "."}],
+        "tags": [
+            {"name": "predict", "description": "Ask a model."},
+            {"name": "models", "description": "What is there to ask."},
+            {"name": "health", "description": "For probes and monitoring."},
+        ],
+        "paths": model_paths(settings.max_body_bytes) | health_paths() | document_paths(),
+        "components": {"schemas": SCHEMAS, "headers": HEADERS},
+    }
+
+
+def model_paths(max_body_bytes: int) -> dict[str, Any]:
+    """The routes of TensorFlow Serving's REST API; each exists for the newest version and for a given one."""
+    listing = operation("models", "listModels", "All models with their versions and what is known of them")
+    listing["responses"] = {"200": json_answer("The models.", "ModelList", {"example": {"models": [SUMMARY]}})}
+    paths = {"/v1/models": {"get": listing}}
+    for suffix, of_version in (("", False), ("/versions/{version}", True)):
+        path = f"/v1/models/{{model}}{suffix}"
+        paths[path] = {"get": status_operation(of_version)}
+        paths[f"{path}/metadata"] = {"get": metadata_operation(of_version)}
+        paths[f"{path}:predict"] = {"post": predict_operation(of_version, max_body_bytes)}
+    return paths
+
+
+def model_operation(tag: str, name: str, summary: str, of_version: bool) -> dict[str, Any]:
+    """An operation on a model's newest version or, `of_version`, on the one that the path gives."""
+    given = operation(tag, f"{name}OfVersion", f"{summary}, of a given version")
+    newest = operation(tag, name, summary)
+    # Swagger UI shows parameters only where the operation itself has them, not the path.
+    return (given if of_version else newest) | {"parameters": [MODEL, VERSION] if of_version else [MODEL]}
+
+
+def predict_operation(of_version: bool, max_body_bytes: int) -> dict[str, Any]:
+    """`:predict`, with an example for each kind of model."""
+    requests = {key: {"summary": text, "value": request} for key, (text, request, _) in PREDICTIONS.items()}
+    answers = {key: {"summary": text, "value": answer} for key, (text, _, answer) in PREDICTIONS.items()}
+    return model_operation("predict", "predict", "Predictions", of_version) | {
+        "description": (
+            "Rows are sent as `instances` and answered as `predictions`; whole tensors are sent as `inputs` and "
+            f"answered as `outputs`. Bodies may have up to {max_body_bytes} bytes and are read as JSON whatever "
+            "their content type."
+        ),
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ref("PredictRequest"), "examples": requests}},
+        },
+        "responses": {
+            "200": json_answer("The model's outputs.", "PredictResponse", {"examples": answers}),
+            "400": failure("The request does not fit the signature; the sentence names the place.", MISFIT),
+            "404": failure("No such model or version.", UNKNOWN_MODEL),
+            "413": failure("The body is larger than the service accepts.", TOO_LARGE.format(max_body_bytes)),
+            "500": failure("A fault of the service or the model.", INTERNAL),
+            "501": failure("JSON has no form for the type of an input.", NO_FORM),
+            "503": failure("The model is not loaded yet, or failed to load.", NOT_LOADED, RETRY_AFTER),
+        },
+    }
+
+
+def status_operation(of_version: bool) -> dict[str, Any]:
+    """The states of a model's versions."""
+    responses = {
+        "200": json_answer("The versions and their states, newest first.", "ModelStatus", {"example": STATUS}),
+        **(LARGE_VERSION if of_version else {}),
+        "404": failure("No such model or version.", "Could not find any versions of model mnits"),
+    }
+    return model_operation("models", "getStatus", "States", of_version) | {"responses": responses}
+
+
+def metadata_operation(of_version: bool) -> dict[str, Any]:
+    """The signatures of a model."""
+    responses = {
+        "200": json_answer("The signatures with their inputs and outputs.", "ModelMetadata", {}),
+        **(LARGE_VERSION if of_version else {}),
+        "404": failure("No such model or version.", UNKNOWN_MODEL),
+        "503": failure("The model is not loaded yet, or failed to load.", NOT_LOADED, RETRY_AFTER),
+    }
+    return model_operation("models", "getMetadata", "Signatures", of_version) | {"responses": responses}
+
+
+def health_paths() -> dict[str, Any]:
+    """Probes and metrics."""
+    live = operation("health", "live", "Whether the process answers") | {
+        "responses": {"200": json_answer("It does.", "Live", {"example": {"live": True}})}
+    }
+    ready = operation("health", "ready", "Whether every model is loaded and warmed up") | {
+        "responses": {
+            "200": json_answer("Every model answers.", "Ready", {"example": {"live": True, "ready": True}}),
+            "503": json_answer("Some model does not.", "Ready", {"example": NOT_READY}),
+        }
+    }
+    metrics = operation("health", "metrics", "Counters and timings for Prometheus") | {
+        "responses": {"200": text_answer("All workers' metrics in Prometheus' text format.")}
+    }
+    return {"/v2/health/live": {"get": live}, "/v2/health/ready": {"get": ready}, "/metrics": {"get": metrics}}
+
+
+def document_paths() -> dict[str, Any]:
+    """This document."""
+    responses = {
+        "200": {
+            "description": "An OpenAPI 3.1 document.",
+            "headers": REQUEST_ID,
+            "content": {"application/json": {"schema": {"type": "object", "required": ["openapi", "paths"]}}},
+        },
+        "304": {"description": "The document that the request's `If-None-Match` names is still the current one."},
+    }
+    return {"/openapi.json": {"get": operation("health", "document", "This document") | {"responses": responses}}}
+
+
+def operation(tag: str, name: str, summary: str) -> dict[str, Any]:
+    """The part that all operations have."""
+    return {"tags": [tag], "operationId": name, "summary": summary}
+
+
+def json_answer(description: str, schema: str, examples: dict[str, Any]) -> dict[str, Any]:
+    """A JSON answer of the given schema; `examples` is `{"example": ...}`, `{"examples": ...}` or empty."""
+    content = {"application/json": {"schema": ref(schema)} | examples}
+    return {"description": description, "headers": REQUEST_ID, "content": content}
+
+
+def failure(description: str, sentence: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An error answer with an example of its sentence."""
+    answer = json_answer(description, "Error", {"example": {"error": sentence}})
+    return answer | {"headers": REQUEST_ID | (headers or {})}
+
+
+def text_answer(description: str) -> dict[str, Any]:
+    """An answer in plain text."""
+    return {
+        "description": description,
+        "headers": REQUEST_ID,
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+
+
+def ref(schema: str) -> dict[str, str]:
+    """A reference to a schema."""
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+TOO_LARGE = "The body is larger than the {} bytes that are accepted. Send fewer rows at a time."
+NOT_LOADED = "Model 'digits' is still being loaded. Try again shortly."
+UNKNOWN_MODEL = "Servable not found for request: Latest(mnits). Models: breast_cancer, diabetes, digits."
+MISFIT = 'Serving signature name: "clasify" not found in signature def. Signatures: classify, serving_default'
+INTERNAL = "Internal error. The log has its cause under request id 6f0c2d6e."
+NO_FORM = "Conversion of JSON Value: 1.5 to type: half"
+WAITING = "version 1 is in state LOADING"
+NOT_READY = {"live": True, "ready": False, "reason": f"model digits: {WAITING}", "models": {"digits": WAITING}}
+MODEL = {
+    "name": "model",
+    "in": "path",
+    "required": True,
+    "description": "A model's name, as its folder in the repository is called.",
+    "schema": {"type": "string", "pattern": "^[^/:]+$"},
+    "example": "digits",
+}
+VERSION = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "description": "A version's number.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+    "example": 1,
+}
+LARGE_VERSION = {
+    "400": failure("The version is too large to be one.", "Failed to convert version: 9223372036854775808 to numeric.")
+}
+HEADERS = {
+    "RequestId": {
+        "description": "The request's own `X-Request-ID` where it is a sane one, else a new one; the log has it.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    },
+    "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+}

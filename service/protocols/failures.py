@@ -1,0 +1,59 @@
+"""Every error as `{"error": "sentence"}` with its status, whatever raised it."""
+
+import orjson
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
+
+from service.errors import PayloadTooLarge, ServiceError
+from service.protocols.paths import explain_path, is_inside
+
+
+def handle_failures(app: Flask, max_body_bytes: int) -> None:
+    """Registers the handlers.
+
+    Args:
+        app: the application.
+        max_body_bytes: the limit that the answer to a larger body states.
+    """
+
+    @app.errorhandler(ServiceError)
+    def service_error(error: ServiceError) -> Response:
+        response = failure(str(error), error.status)
+        if error.retry_after_seconds is not None:
+            response.headers["Retry-After"] = str(error.retry_after_seconds)
+        return response
+
+    @app.errorhandler(NotFound)
+    @app.errorhandler(MethodNotAllowed)
+    def no_route(error: HTTPException) -> Response:
+        if is_inside(request.path):
+            return service_error(explain_path(request.method, request.path))
+        if isinstance(error, MethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            response = failure(f"{request.path} does not take {request.method}. Allowed: {allowed}.", 405)
+            response.headers["Allow"] = allowed
+            return response
+        return failure(f"There is nothing at {request.path[:256]}. /openapi.json describes what there is.", 404)
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_error: RequestEntityTooLarge) -> Response:
+        return service_error(PayloadTooLarge(max_body_bytes))
+
+    @app.errorhandler(InternalServerError)
+    def internal(_error: InternalServerError) -> Response:
+        return failure(f"Internal error. The log has its cause under request id {g.record.request_id}.", 500)
+
+    @app.errorhandler(HTTPException)
+    def other(error: HTTPException) -> Response:
+        return failure(error.description or error.name, error.code or 500)
+
+
+def failure(sentence: str, status: int) -> Response:
+    """The answer for an error."""
+    return Response(orjson.dumps({"error": sentence}), status, content_type="application/json")

@@ -1,0 +1,168 @@
+"""The front page and the API page in a real browser, where there is one; the models behind them are fakes."""
+
+import json
+import shutil
+import socket
+import threading
+
+import pytest
+from werkzeug.serving import make_server
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.browser import Browser
+from tests.service.published_models import publish
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
+)
+SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.6, 0.4), (0.45, 0.8)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    repository = publish(tmp_path_factory.mktemp("models"), "digits", "breast_cancer", "diabetes", "foreign", "broken")
+    repository.load_all()
+    server = make_server("127.0.0.1", free_port(), create_app(Settings(), repository), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"), free_port())
+    yield browser
+    browser.close()
+
+
+def refusals(browser):
+    """Complaints but for the 503 of readiness, which is the truth while `broken` is broken."""
+    return [message for message in browser.complaints() if "/v2/health/ready" not in message]
+
+
+def test_opening_a_model_shows_the_answer_to_a_row_of_the_test_set(address, browser):
+    browser.open(f"{address}/#digits")
+    browser.wait_for_text(".verdict", "9 90.0 %")
+    browser.wait_for_text(".truth", "it is 0")
+    assert "98.0 %" in browser.text(".figures")
+    assert refusals(browser) == []
+
+
+def test_a_drawing_is_sent_as_a_picture(address, browser):
+    browser.open(f"{address}/#digits")
+    browser.wait_for_text(".verdict", "9")
+    browser.click("Clear")
+    browser.wait_for_text("#model", "Draw something, or choose a file.")
+    browser.draw(".pad", SEVEN)
+    browser.wait_for_text("pre", '"signature_name":"image_bytes"')
+    browser.wait_for_text(".verdict", "9 90.0 %")
+    assert refusals(browser) == []
+
+
+def test_a_drawing_fills_the_grid_as_the_training_data_do(address, browser):
+    browser.open(f"{address}/")
+    script = """
+        const strokes = [arguments[0]];
+        return import("./pages/strokes.js").then(({ toGrid }) => [toGrid(strokes, 8, 8), toGrid(strokes, 28, 28)]);
+    """
+    small, large = browser.run(script, SEVEN)
+    assert max(map(max, small)) == pytest.approx(1, abs=0.01)
+    assert sum(small[0]) > 1
+    assert sum(small[7]) > 0.3
+    mass = sum(map(sum, large))
+    rows = sum((index + 0.5) * sum(row) for index, row in enumerate(large)) / mass
+    columns = sum((index + 0.5) * value for row in large for index, value in enumerate(row)) / mass
+    assert (rows, columns) == (pytest.approx(14, abs=0.2), pytest.approx(14, abs=0.2))
+    inked = [index for index, row in enumerate(large) if max(row) > 0.2]
+    assert inked[-1] - inked[0] + 1 in (19, 20, 21)
+
+
+CHOOSE_FILE = """
+    const canvas = document.createElement("canvas");
+    const context = canvas.getContext("2d");
+    context.fillStyle = arguments[0];
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    return new Promise((resolve) => canvas.toBlob(resolve)).then((blob) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File(arguments[1] ? [arguments[1]] : [blob], "picture.png", { type: "image/png" }));
+      const input = document.querySelector("input[type=file]");
+      input.files = transfer.files;
+      input.dispatchEvent(new Event("change"));
+    });
+"""
+IS_INVERTED = "return document.querySelector('input[type=checkbox]').checked"
+
+
+@pytest.mark.parametrize(("paper", "inverted"), [("#fff", True), ("#000", False)])
+def test_a_chosen_file_is_inverted_where_its_paper_is_light(address, browser, paper, inverted):
+    browser.open(f"{address}/#digits")
+    browser.wait_for_text(".verdict", "9")
+    browser.run(CHOOSE_FILE, paper, None)
+    browser.wait_for_text("pre", '"signature_name":"image_bytes"')
+    browser.wait_for_text("#model", "Dark on light: invert it first")
+    assert browser.run(IS_INVERTED) is inverted
+    browser.wait_for_text(".verdict", "9 90.0 %")
+
+
+def test_a_file_that_is_no_picture_is_named(address, browser):
+    browser.open(f"{address}/#digits")
+    browser.wait_for_text(".verdict", "9")
+    browser.run(CHOOSE_FILE, "#fff", "no picture")
+    browser.wait_for_text(".error", "picture.png is not a picture that this browser can read.")
+
+
+def test_fields_are_checked_and_sent_by_name(address, browser):
+    browser.open(f"{address}/#breast_cancer")
+    browser.wait_for_text(".verdict", "malignant 90.0 %")
+    browser.run("document.querySelector('input[type=number]').value = ''")
+    browser.click("Predict")
+    browser.wait_for_text(".note", "mean_radius needs a number.")
+    browser.run("document.querySelector('input[type=number]').value = '1.5'")
+    browser.click("Predict")
+    browser.wait_for_text("pre", '"mean_radius":1.5')
+    browser.wait_for_text(".verdict", "malignant")
+
+
+def test_a_regression_answers_in_its_unit(address, browser):
+    browser.open(f"{address}/#diabetes")
+    browser.wait_for_text(".verdict", "206.1 points")
+    browser.wait_for_text("#model", "Measured: 151 points")
+
+
+def test_a_model_without_a_description_gets_a_request_made_from_its_signature(address, browser):
+    browser.open(f"{address}/#foreign")
+    browser.wait_for_text("#signature", "serving_default")
+    request = json.loads(browser.run("return document.querySelector('textarea').value"))
+    assert request == {"signature_name": "serving_default", "instances": [{"left": [0, 0], "word": ""}]}
+    browser.click("Predict")
+    browser.wait_for_text("[aria-live] pre", "206.1")
+    browser.run("document.querySelector('textarea').value = '{\"instances\": [1]}'")
+    browser.click("Predict")
+    browser.wait_for_text(".error", "instances is a plain list, but expecting list of objects")
+
+
+def test_a_model_that_failed_to_load_says_why(address, browser):
+    browser.open(f"{address}/#broken")
+    browser.wait_for_text("h1", "broken")
+    browser.wait_for_text(".error", "saved_model.pb ends after 17 bytes")
+    browser.wait_for_text("#readiness", "not ready yet")
+
+
+def test_the_api_page_shows_the_document_and_sends_its_examples(address, browser):
+    browser.open(f"{address}/docs#/predict/predict")
+    browser.wait_for_text("#swagger-ui", "Try it out")
+    browser.run("document.querySelector('.try-out__btn').click()")
+    browser.wait_for_text("#swagger-ui", "Execute")
+    browser.run("document.querySelector('.execute').click()")
+    browser.wait_for_text(".live-responses-table tbody .response-col_status", "200")
+    assert refusals(browser) == []
