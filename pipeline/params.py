@@ -19,6 +19,7 @@ Loss = Literal["mean_squared_error", "mean_absolute_error", "categorical_crossen
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Penalty = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -43,7 +44,7 @@ class SplitParams(Section):
 class PrepareParams(Section):
     """The `prepare` stage of one data set."""
 
-    seed: int
+    seed: Seed
     splits: Annotated[dict[Name, SplitParams], Field(min_length=1)]
     """By name; a model says which one it uses."""
 
@@ -150,8 +151,11 @@ class TrainParams(Section):
     """The validation metric whose best epoch is kept."""
     early_stopping: EarlyStoppingParams | None = None
     mixed_precision: bool = False
+    """Hidden layers compute in bfloat16; weights and the output stay float32."""
     jit_compile: bool = False
+    """Compile with XLA. Worth it for a dense network over many epochs; JAX always compiles."""
     deterministic: bool = True
+    """The same result on each run on one machine."""
     steps_per_execution: Count = 64
     """Batches run in one call; progress and interruption are as coarse as this."""
 
@@ -183,7 +187,7 @@ class ComparisonParams(Section):
 
     dataset: Name
     split: Name
-    seed: int
+    seed: Seed
     network: NetworkParams
     train: TrainParams
     evaluate: EvaluateParams = EvaluateParams()

@@ -1,0 +1,89 @@
+"""`assets.extra/model.json`: what a signature cannot say about a model."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.params import ModelParams
+from pipeline.prepared import Description, Part
+
+FORMAT_VERSION = 1
+
+
+def compose_manifest(
+    name: str, block: ModelParams, description: Description, metrics: dict[str, Any], example: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest, without what only the moment of publishing can tell.
+
+    Args:
+        name: of the model.
+        block: its parameters.
+        description: of its data.
+        metrics: what `metrics.json` holds.
+        example: see `choose_example`.
+
+    Returns:
+        What `model.json` holds, ready for JSON.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "task": description.task,
+        "labels": list(description.labels),
+        "target": {"name": description.target_name, "unit": description.target_unit},
+        "input": {
+            "kind": description.input_kind,
+            "name": description.input_name,
+            "shape": list(description.input_shape),
+            "range": list(description.input_range) if description.input_range else None,
+        },
+        "features": [{"name": feature.name, "unit": feature.unit} for feature in description.features],
+        "operating_point": _operating_point(block, description, metrics),
+        "metrics": metrics,
+        # What decides over publishing is no property of the model: a new floor does not make a new version.
+        "params": block.model_dump(mode="json", exclude={"publish"}),
+        "data": {
+            "name": description.name,
+            "split": block.split,
+            "checksum": description.checksum,
+            "partial": description.partial,
+            "source": description.source,
+            "counts": description.splits.get(block.split, {}).get("counts", {}),
+        },
+        "example": example,
+    }
+
+
+def choose_example(test: Part, guesses: np.ndarray | None, description: Description) -> dict[str, Any]:
+    """A request that can be sent as it is, with the true answer.
+
+    Args:
+        test: the test rows.
+        guesses: `(n,)` class ids that the model answers, or None for a regression.
+        description: of the data.
+
+    Returns:
+        The first test row; of a classifier, the first that it gets right, since the example shows what an answer looks
+        like and `metrics` how often it is wrong.
+    """
+    right = np.arange(len(test.y)) if guesses is None else np.flatnonzero(guesses == test.y)
+    row = int(right[0]) if len(right) else 0
+    truth = test.y[row]
+    expected = _shortest(truth) if guesses is None else description.labels[int(truth)]
+    return {"signature_name": "serving_default", "instances": [_nested(test.x[row])], "expected": expected}
+
+
+def _operating_point(block: ModelParams, description: Description, metrics: dict[str, Any]) -> dict[str, Any] | None:
+    if description.task != "binary":
+        return None
+    threshold = metrics["operating_point"]["threshold"]
+    return {"threshold": threshold, "maximizes": block.evaluate.operating_point, "chosen_on": "validation"}
+
+
+def _nested(values: np.ndarray) -> list[Any]:
+    return [_nested(value) if value.ndim else _shortest(value) for value in values]
+
+
+def _shortest(value: np.generic) -> int | float:
+    """The number with the fewest digits that is this value in its own type: 0.1, not 0.10000000149011612."""
+    return int(value) if np.issubdtype(value.dtype, np.integer) else float(str(value))

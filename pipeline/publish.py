@@ -1,0 +1,65 @@
+"""The publish stage: an export that is good enough becomes the next version in the model repository."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.command import run_stage
+from pipeline.gate import judge
+from pipeline.params import Params
+from pipeline.releases import add_release, latest_release, load_candidate, sole_publisher
+
+
+def publish(name: str, params: Params, root: Path) -> None:
+    """Takes `exports/<name>/` into `models/<name>/<version>/`, unless it is what is published already.
+
+    Args:
+        name: of the model.
+        params: the checked parameters.
+        root: the project's folder.
+
+    Raises:
+        ParamsError: there is no such model, or its floor names a figure it does not have.
+        DataError: there is no export.
+        PublishRefused: the candidate is not good enough; what is published is left alone.
+    """
+    block = params.published(name)
+    models = root / "models"
+    candidate = load_candidate(root / "exports" / name)
+    with sole_publisher(models, name):
+        published = latest_release(models, name)
+        content = candidate.content()
+        verdict = judge(candidate, published, block.publish)
+        if published and published.manifest.get("content") == content:
+            print(f"{published.folder} is this export already, nothing to publish: {verdict.figures}")  # noqa: T201
+            return
+        added = {"content": content, "git_commit": _describe_commit(root), "created": _now()}
+        version = add_release(models, name, candidate, added)
+    if verdict.note:
+        print(verdict.note)  # noqa: T201
+    print(f"Published {version}: {verdict.figures}")  # noqa: T201
+
+
+def _describe_commit(root: Path) -> str | None:
+    """The commit of the working tree, with `-dirty` behind it where files differ; None outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Publishes one model."""
+    return run_stage("model", publish, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

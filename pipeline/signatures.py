@@ -1,0 +1,116 @@
+"""A Keras model as the signatures of a SavedModel: raw rows, picture files or named numbers in, answers out."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from pipeline.prepared import Description
+
+Answers = dict[str, tf.Tensor]
+BYTE_RANGE = (0.0, 255.0)
+
+
+class Signatures(tf.Module):
+    """The functions that a SavedModel of this pipeline answers; what is reached from them is what is saved."""
+
+    def __init__(self, model: keras.Model, description: Description, threshold: float | None) -> None:
+        """Takes a model.
+
+        Args:
+            model: the final model: raw rows in, probabilities or predictions in the target's unit out.
+            description: of the data it was trained on.
+            threshold: the operating point of a binary task, else None.
+        """
+        super().__init__(name=model.name)
+        self._model = tf.autograph.experimental.do_not_convert(lambda rows: model(rows, training=False))
+        self._description = description
+        self._threshold = threshold
+        # A SavedModel keeps the variables that its root object reaches. A Keras model would bring its layers' Python
+        # structure and the optimizer along, so only the variables are attached.
+        self.weights = [variable.value for variable in model.weights]
+
+    def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """The functions by signature name, each with its input names, types and shapes fixed."""
+        description = self._description
+        batch = tf.TensorSpec((None, *description.input_shape), tf.float32, description.input_name)
+        is_classifier = description.task != "regression"
+        answer = self._classify if is_classifier else self._predict
+        functions = {"serving_default": tf.function(self._predict, input_signature=[batch])}
+        if is_classifier:
+            functions["classify"] = tf.function(self._classify, input_signature=[batch])
+        if description.input_kind == "image":
+            pictures = tf.TensorSpec((None,), tf.string, "image_bytes")
+            functions["image_bytes"] = tf.function(self._from_pictures(answer), input_signature=[pictures])
+        else:
+            scalars = [tf.TensorSpec((None,), tf.float32, feature.name) for feature in description.features]
+            functions["named_features"] = tf.function(_from_columns(answer), input_signature=scalars)
+        return functions
+
+    def _predict(self, rows: tf.Tensor) -> Answers:
+        return {"prediction" if self._description.task == "regression" else "probabilities": self._model(rows)}
+
+    def _classify(self, rows: tf.Tensor) -> Answers:
+        probabilities = self._model(rows)
+        if self._threshold is None:
+            class_id = tf.argmax(probabilities, axis=1, output_type=tf.int64)
+        else:
+            class_id = tf.cast(probabilities[:, 1] >= tf.constant(self._threshold, tf.float32), tf.int64)
+        return {
+            "label": tf.gather(tf.constant(self._description.labels), class_id),
+            "class_id": class_id,
+            "score": tf.gather(probabilities, class_id, batch_dims=1),
+            "probabilities": probabilities,
+        }
+
+    def _from_pictures(self, answer: Callable[[tf.Tensor], Answers]) -> Callable[[tf.Tensor], Answers]:
+        shape, (low, high) = self._description.input_shape, self._description.input_range or BYTE_RANGE
+
+        def decode_one(data: tf.Tensor) -> tf.Tensor:
+            return decode_picture(data, (shape[0], shape[1]))
+
+        def from_pictures(image_bytes: tf.Tensor) -> Answers:
+            row = tf.TensorSpec(shape, tf.float32)
+            pixels = tf.map_fn(decode_one, image_bytes, fn_output_signature=row)
+            return answer(pixels * ((high - low) / BYTE_RANGE[1]) + low)
+
+        return from_pictures
+
+
+def decode_picture(data: tf.Tensor, shape: tuple[int, int]) -> tf.Tensor:
+    """A PNG or JPEG file as grey levels.
+
+    Args:
+        data: scalar string, the file's bytes.
+        shape: rows and columns to resize to where the picture has others.
+
+    Returns:
+        float32 `(rows, columns)`, 0 (black) to 255 (white). A picture of the given shape is not resampled.
+    """
+    picture = tf.cast(tf.io.decode_image(data, channels=1, expand_animations=False), tf.float32)
+    picture = tf.ensure_shape(picture, (None, None, 1))
+    resized = tf.cond(
+        tf.reduce_all(tf.shape(picture)[:2] == shape),
+        lambda: picture,
+        # Without antialiasing a picture that shrinks would keep only some of its pixels.
+        lambda: tf.image.resize(picture, shape, antialias=True),
+    )
+    return tf.reshape(tf.clip_by_value(resized, *BYTE_RANGE), shape)
+
+
+def save_signatures(signatures: Signatures, folder: Path) -> None:
+    """Writes a SavedModel that holds the signatures and nothing else to call."""
+    tf.saved_model.save(signatures, str(folder), signatures=signatures.functions())
+
+
+def load_signatures(folder: Path) -> Mapping[str, Callable[..., Answers]]:
+    """Reads a SavedModel's signatures, as a server does."""
+    return tf.saved_model.load(str(folder)).signatures
+
+
+def _from_columns(answer: Callable[[tf.Tensor], Answers]) -> Callable[..., Answers]:
+    def from_columns(*columns: tf.Tensor) -> Answers:
+        return answer(tf.stack(columns, axis=1))
+
+    return from_columns
