@@ -27,14 +27,21 @@ def mend(root: Path) -> list[str]:
     """
     done = []
     if not _is_valid_lock_file(root / "dvc.lock"):
-        # Stages that ran since the last commit run once more: their outputs differ from the lock in git.
-        subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", "dvc.lock"], cwd=root, check=True)
-        done.append("dvc.lock was cut short by a killed run; restored the committed one.")
+        done.append(f"dvc.lock was cut short by a killed run; {_replace_lock_file(root)}.")
     read_write_lock = root / ".dvc" / "tmp" / "rwlock"
     if not _is_valid_json(read_write_lock):
         read_write_lock.unlink()
         done.append(f"{read_write_lock.relative_to(root)} was cut short by a killed run; removed it.")
     return done
+
+
+def _replace_lock_file(root: Path) -> str:
+    # Stages that ran since the last commit run once more: their outputs differ from the lock in git.
+    restored = subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", "dvc.lock"], cwd=root, check=False)
+    if restored.returncode == 0:
+        return "restored the committed one"
+    (root / "dvc.lock").unlink()
+    return "removed it, since git has none, so every stage runs again"
 
 
 def _is_valid_lock_file(path: Path) -> bool:

@@ -19,16 +19,18 @@ class Signatures(tf.Module):
         """Takes a model.
 
         Args:
-            model: the final model: raw rows in, probabilities or predictions in the target's unit out.
+            model: the final model: raw rows in, probabilities or predictions in the target's unit out. It can no longer
+                be trained as it was.
             description: of the data it was trained on.
             threshold: the operating point of a binary task, else None.
         """
         super().__init__(name=model.name)
-        self._model = tf.autograph.experimental.do_not_convert(lambda rows: model(rows, training=False))
+        _stop_dropout(model)
+        self._model = _answer_empty_batches(model)
         self._description = description
         self._threshold = threshold
-        # A SavedModel keeps the variables that its root object reaches. A Keras model would bring its layers' Python
-        # structure and the optimizer along, so only the variables are attached.
+        # A SavedModel keeps what its root object reaches. A Keras model as an attribute would bring its layers' Python
+        # structure along, so only the variables are attached, and the model stays inside a function.
         self.weights = [variable.value for variable in model.weights]
 
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
@@ -107,6 +109,31 @@ def save_signatures(signatures: Signatures, folder: Path) -> None:
 def load_signatures(folder: Path) -> Mapping[str, Callable[..., Answers]]:
     """Reads a SavedModel's signatures, as a server does."""
     return tf.saved_model.load(str(folder)).signatures
+
+
+def _answer_empty_batches(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The model's answers for rows, of which there may be none."""
+
+    def answer(rows: tf.Tensor) -> tf.Tensor:
+        return model(rows, training=False)
+
+    def answer_padded(rows: tf.Tensor) -> tf.Tensor:
+        count = tf.shape(rows)[0]
+        padding = [(0, tf.cast(count == 0, tf.int32)), *[(0, 0)] * (len(rows.shape) - 1)]
+        return answer(tf.pad(rows, padding))[:count]
+
+    # On a CPU, TensorFlow 2.21 gives the convolution of no rows the shape of its input, which the next layer refuses.
+    convolutions = (keras.layers.Conv1D, keras.layers.Conv2D)
+    return answer_padded if any(isinstance(layer, convolutions) for layer in model.layers) else answer
+
+
+def _stop_dropout(model: keras.Model) -> None:
+    """Keeps recurrent cells from drawing dropout masks, which SimpleRNN does even when it does not apply them."""
+    for layer in model.layers:
+        for part in (layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)):
+            cell = getattr(part, "cell", None)
+            if cell is not None:
+                cell.dropout = cell.recurrent_dropout = 0.0
 
 
 def _from_columns(answer: Callable[[tf.Tensor], Answers]) -> Callable[..., Answers]:

@@ -129,29 +129,41 @@ def test_no_module_is_named_for_nothing(path):
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+def blocks() -> dict[str, dict]:
+    """The stages of dvc.yaml by name."""
+    return {name: block["do"] for name, block in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()}
+
+
+@pytest.mark.parametrize("stage", blocks())
 def test_each_stage_depends_on_the_code_that_it_runs(stage):
     """A stage whose code changed must run again, and one whose code did not change must not."""
-    block = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["do"]
+    block = blocks()[stage]
+    module = block["cmd"].split()[2]
     listed = {dep for dep in block["deps"] if dep.startswith("pipeline/")}
-    needed = {relative(path) for path in closure(ROOT / "pipeline" / f"{stage}.py")}
+    needed = {relative(path) for path in closure(ROOT / f"{module.replace('.', '/')}.py")}
     needed -= {"pipeline/__init__.py", "pipeline/datasets/__init__.py"}
     assert listed == needed, f"stage {stage}: missing {needed - listed}, superfluous {listed - needed}"
 
 
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_comparisons_run_as_models_do(stage):
+    model, comparison = blocks()[stage], blocks()[f"{stage}_comparison"]
+    for key in ("cmd", "deps", "outs"):
+        assert comparison[key] == model[key]
+    assert comparison["params"] == [entry.replace("models.", "comparisons.") for entry in model["params"]]
+
+
 def test_the_parameters_in_the_pipeline_file_exist():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     sections = {"datasets": DatasetParams, "models": ModelParams, "comparisons": ComparisonParams}
-    for name, stage in stages.items():
-        for entry in stage["do"].get("params", []):
+    for name, block in blocks().items():
+        for entry in block.get("params", []):
             kind, key, *rest = entry.split(".")
             assert key == "${key}", f"{name}: {entry}"
             assert not rest or rest[0] in sections[kind].model_fields, f"{name}: {entry}"
 
 
 def test_every_section_of_a_model_is_read_by_some_stage():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    entries = {entry for stage in stages.values() for entry in stage["do"].get("params", [])}
+    entries = {entry for block in blocks().values() for entry in block.get("params", [])}
     for field in ModelParams.model_fields:
         assert f"models.${{key}}.{field}" in entries, f"no stage depends on {field}"
 

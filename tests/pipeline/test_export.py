@@ -15,6 +15,7 @@ from pipeline.inputs import pixels_of, signature_inputs
 from pipeline.params import parse_params
 from pipeline.parity import Reference, check_signatures, check_warmup
 from pipeline.prepared import Description, Feature, Part, load_prepared, save_description, save_part, write_json
+from pipeline.signatures import Signatures, load_signatures, save_signatures
 from pipeline.warmup import FILE_NAME, Request, load_requests, save_requests
 
 # Keras 3.15 turns TensorFlow's tensors into arrays in a way that NumPy 2 deprecates.
@@ -247,6 +248,26 @@ def test_an_export_holds_neither_an_optimizer_nor_layers(root):
     loaded = tf.saved_model.load(str(root / "exports" / "digits"))
     assert len(loaded.weights) == 4
     assert sum(path.stat().st_size for path in (root / "exports" / "digits").rglob("*")) < 200_000
+
+
+def add_convolutions(image):
+    hidden = keras.layers.Conv2D(2, 3, activation="relu")(keras.layers.Reshape((8, 8, 1))(image))
+    return keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(hidden))
+
+
+def add_recurrence(image):
+    return keras.layers.Bidirectional(keras.layers.SimpleRNN(3, dropout=0.2))(image)
+
+
+@pytest.mark.parametrize("add_layers", [add_convolutions, add_recurrence])
+def test_convolutions_and_recurrence_answer_any_number_of_rows(root, tmp_path, add_layers):
+    inputs = keras.Input((8, 8), name="image")
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(add_layers(inputs)))
+    description = describe("digits")
+    save_signatures(Signatures(model, description, None), tmp_path)
+    for count in (0, 1, 7):
+        rows = rows_of(root, "digits")[:count]
+        check_signatures(load_signatures(tmp_path), Reference(model, description, None), rows)
 
 
 def test_other_weights_fail_the_check_with_both_numbers(root):

@@ -52,3 +52,10 @@ def test_a_broken_read_write_lock_is_removed(root):
     (root / ".dvc" / "tmp" / "rwlock").write_text("")
     assert mend(root) == [".dvc/tmp/rwlock was cut short by a killed run; removed it."]
     assert not (root / ".dvc" / "tmp" / "rwlock").exists()
+
+
+def test_without_a_committed_lock_file_the_broken_one_is_removed(tmp_path):
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {")
+    [sentence] = mend(tmp_path)
+    assert sentence.endswith("removed it, since git has none, so every stage runs again.")
+    assert not (tmp_path / "dvc.lock").exists()
