@@ -43,7 +43,7 @@ def evaluate(name: str, params: Params, root: Path) -> None:
     (reports / "README.md").write_text(page, encoding="utf-8")
     write_json(metrics, reports / "metrics.json")
     shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics["test"].items())
-    print(f"{name} on {len(test.part.y)} test rows: {shown}")  # noqa: T201
+    print(f"{name} on {len(test.part.y)} test rows: {shown}{description.caveat}")  # noqa: T201
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,9 +72,9 @@ class Description:
         return "image" if self.input_kind == "image" else "features"
 
     @property
-    def outputs(self) -> int:
-        """Values per row that a network for this task yields: classes, or 1 for a regression or a binary task."""
-        return len(self.labels) if self.task == "multiclass" else 1
+    def caveat(self) -> str:
+        """What stands behind every figure that is made from partial data; "" for a whole data set."""
+        return f" (partial data: {self.partial})" if self.partial else ""
 
 
 @dataclass(frozen=True)

@@ -39,17 +39,23 @@ def publish(name: str, params: Params, root: Path) -> None:
         version = add_release(models, name, candidate, added)
     if verdict.note:
         print(verdict.note)  # noqa: T201
-    print(f"Published {version}: {verdict.figures}")  # noqa: T201
+    partial = candidate.manifest["metrics"].get("partial")
+    print(f"Published {version}: {verdict.figures}" + (f" (partial data: {partial})" if partial else ""))  # noqa: T201
 
 
 def _describe_commit(root: Path) -> str | None:
-    """The commit of the working tree, with `-dirty` behind it where files differ; None outside a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The commit, with `-dirty` behind it where code or parameters differ from it; None outside a repository."""
     try:
-        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        commit = _git(root, "rev-parse", "HEAD")
+        # Not the whole tree: a run rewrites dvc.lock and the reports before it comes to publish.
+        changed = _git(root, "status", "--porcelain", "--", "pipeline", "params.yaml", "dvc.yaml")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return result.stdout.strip() or None
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _now() -> str:

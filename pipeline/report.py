@@ -96,13 +96,13 @@ def compose_plots(name: str, description: Description, tables: Mapping[str, Sequ
     Returns:
         The file's text.
     """
-    note = f" (partial data: {description.partial})" if description.partial else ""
+    note = description.caveat
     plots: list[Any] = [_learning_curve(name, metric, note) for metric in _LEARNED[description.task]]
     for file, title in _CURVES.items():
         if file in tables:
             x, *columns = tables[file]
             plots.append(_curve(f"{name}: {title}{note}", file, x, columns))
-    plots += ["training/network.png", "evaluation/worst_mistakes.png"]
+    plots += [f"../data/{description.name}/samples.png", "training/network.png", "evaluation/worst_mistakes.png"]
     if "confusion_matrix.csv" in tables:
         plots.append("evaluation/confusion_matrix.png")
     stream = io.StringIO()

@@ -35,7 +35,7 @@ def train(name: str, params: Params, root: Path) -> None:
         sentence = train_model(block, prepared, places)
     except (ParamsError, TrainingError) as error:
         raise type(error)(f"{name}: {error}") from None
-    print(f"Trained {name}, {sentence}.")  # noqa: T201
+    print(f"Trained {name}, {sentence}{prepared.description.caveat}.")  # noqa: T201
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """One training from prepared rows to the finished model: `train_model` puts the parts together."""
 
+import dataclasses
 import shutil
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pipeline.models import build_model, finish_model
 from pipeline.objectives import Objective, choose_objective
 from pipeline.optimizers import build_optimizer
 from pipeline.params import ComparisonParams
-from pipeline.prepared import Part, Prepared
+from pipeline.prepared import Description, Part, Prepared
 from pipeline.resume import ResumePoint, SaveProgress, training_key
 from pipeline.scaling import Standardization, measure_standardization
 from pipeline.tensorboard_logs import TensorBoardLogs
@@ -80,6 +81,7 @@ def train_model(params: ComparisonParams, prepared: Prepared, places: Places) ->
     if not progress.stopped and len(progress.history) < params.train.epochs:
         _fit(params, prepared, training, point, progress)
     training.model.set_weights(progress.best_weights)
+    training = _in_float32(params, training, prepared.description)
     facts = _facts(params, prepared)
     _write_results(training, progress, places, facts, point.folder / "tensorboard")
     point.close()
@@ -185,6 +187,15 @@ def _build_callbacks(
     return [*callbacks, SaveProgress(point, progress)]
 
 
+def _in_float32(params: ComparisonParams, training: Training, description: Description) -> Training:
+    """The same network without mixed precision: kernels for bfloat16 differ too much to export answers that agree."""
+    if not params.train.mixed_precision:
+        return training
+    model = build_model(params.network, training.objective, description, training.standardization)
+    model.set_weights(training.model.get_weights())
+    return dataclasses.replace(training, model=model)
+
+
 def _write_results(training: Training, progress: Progress, places: Places, facts: dict[str, Any], logs: Path) -> None:
     finished = finish_model(training.model, training.objective, training.standardization)
     with whole_folder(places.report) as folder:
@@ -207,4 +218,4 @@ def _facts(params: ComparisonParams, prepared: Prepared) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "devices": keras.distribution.list_devices(),
         "keras": keras.version(),
-    }
+    } | ({"partial": prepared.description.partial} if prepared.description.partial else {})

@@ -18,9 +18,6 @@ from pipeline.prepared import Description, Feature, Part, load_prepared, save_de
 from pipeline.signatures import Signatures, load_signatures, save_signatures
 from pipeline.warmup import FILE_NAME, Request, load_requests, save_requests
 
-# Keras 3.15 turns TensorFlow's tensors into arrays in a way that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 ROWS = 40
 LABELS = {"digits": ("zero", "one", "two"), "tumours": ("benign", "malignant"), "disease": ()}
 TASKS = {"digits": "multiclass", "tumours": "binary", "disease": "regression"}

@@ -16,9 +16,6 @@ from pipeline.params import MlpParams, NetworkParams, TrainParams
 from pipeline.prepared import Description, Feature, Part
 from pipeline.scaling import measure_standardization
 
-# Keras 3.15 converts its variables with numpy's old protocol when it saves them.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 IMAGES = Description(
     "mnist", "multiclass", "image", (28, 28), (0.0, 255.0), tuple("0123456789"), (), "class", "", "", "", "", {}
 )

@@ -242,3 +242,33 @@ def test_killed_at_any_moment_and_run_again_one_whole_version_stands(project):
     latest = latest_release(project / "models", "digits")
     assert isinstance(latest, Release)
     assert latest.content() == latest.manifest["content"]
+
+
+def test_a_figure_from_partial_data_is_published_as_such(project, capsys):
+    path = project / "exports" / "digits" / MANIFEST
+    about = json.loads(path.read_text())
+    about["metrics"]["partial"] = "only the first rows"
+    path.write_text(json.dumps(about))
+    status, output = run(project, capsys)
+    assert status == 0
+    assert output.endswith("(baseline 0.1, floor 0.95) (partial data: only the first rows)\n")
+
+
+def test_the_commit_is_dirty_where_code_or_parameters_differ_but_not_reports(project, capsys):
+    git(project, "init", "-q")
+    git(project, "add", "params.yaml")
+    git(project, "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", "Parameters")
+    (project / "reports").mkdir()
+    (project / "reports" / "metrics.json").write_text("{}")
+    run(project, capsys)
+    commit = git(project, "rev-parse", "HEAD")
+    assert json.loads((project / "models" / "digits" / "1" / MANIFEST).read_text())["git_commit"] == commit
+    with (project / "params.yaml").open("a") as stream:
+        stream.write("\n")
+    write_export(project, 0.98, graph="another")
+    run(project, capsys)
+    assert json.loads((project / "models" / "digits" / "2" / MANIFEST).read_text())["git_commit"] == f"{commit}-dirty"
+
+
+def git(folder, *arguments):
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()

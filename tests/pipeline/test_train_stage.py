@@ -11,9 +11,6 @@ from pipeline import callbacks
 from pipeline.prepared import PARTS, Description, Feature, Part, save_description, save_part, write_json
 from pipeline.train import main
 
-# Keras 3.15 converts its variables with numpy's old protocol when it saves them.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 EPOCHS = 4
 
 
@@ -244,3 +241,9 @@ def test_missing_rows_name_the_stage_to_run(project, capsys):
     os.remove(project / "data" / "prepared" / "digits" / "row" / "profile.json")
     assert run(project, digits_block()) == 1
     assert "No split 'row' in " in capsys.readouterr().err
+
+
+def test_a_model_trained_in_mixed_precision_is_saved_in_float32(project):
+    assert run(project, digits_block(mixed_precision=True)) == 0
+    model = keras.models.load_model(project / "runs" / "tested" / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
