@@ -12,10 +12,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run repro serve test lint format lock plots image test-image clean
+.PHONY: help install run repro serve test check-published lint format lock plots image test-image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv from the hashed requirements
 
@@ -33,6 +33,9 @@ serve: install ## serve what the model repository holds
 
 test: install ## run the tests
 	python -m pytest
+
+check-published: install ## ask for predictions of every published model and compare them with the Keras models
+	python -m pytest tests/check_published.py
 
 lint: install ## check style and formatting
 	ruff check .

@@ -26,7 +26,9 @@ def describe(settings: Settings, repository: Repository) -> list[str]:
     lines.append(f"Kiln serves {names} on {settings.address}")
     commands = [command for model in served if (command := example_command(settings.address, model))]
     if commands:
-        lines += ["Try it:", "", f"  {min(commands, key=len)}", ""]
+        # A label says more to a person than a number; a line that fits a screen is easier to paste.
+        chosen = min(commands, key=lambda command: ('"classify"' not in command, len(command)))
+        lines += ["Try it:", "", f"  {chosen}", ""]
     return [*lines, f"Or open {settings.address}/ in a browser."]
 
 

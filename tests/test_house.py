@@ -1,6 +1,8 @@
 """The rules of the house (ARCHITECTURE.md), checked by walking the syntax trees and the pipeline's own files."""
 
 import ast
+import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import yaml
 
 from pipeline.params import ComparisonParams, DatasetParams, ModelParams, load_params
+from service.settings import Settings, variable_name
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("fetch", "prepare", "train", "evaluate", "export", "publish")
@@ -174,3 +177,19 @@ def test_the_parameter_file_is_valid():
         "digits", "breast_cancer", "diabetes", "mnist_mlp", "mnist_cnn", "mnist_rnn", "fashion_mnist", "wine_alcohol",
         "seizure",
     }  # fmt: skip
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for entry in dataclasses.fields(Settings):
+        default = ",".join(entry.default) if isinstance(entry.default, tuple) else str(entry.default)
+        shown = f"`{default}`" if default else "all"
+        row = f"| `{variable_name(entry.name)}` | {shown} | {entry.metadata['description']} |"
+        assert row in readme, row
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "k8s/README.md"])
+def test_documents_name_files_that_exist(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / document).parent.joinpath(target).exists(), target

@@ -9,22 +9,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+from tests.running_service import ROOT, TOLERANCE, assert_same, environment, keras_outputs, predict, serve
+
 MODELS = ("digits", "breast_cancer", "diabetes", "flats")
 TARGETS = [f"publish@{name}" for name in MODELS]
-TOLERANCE = 1e-5
 
 # What README.md tells a person to write for a CSV of their own.
 FLATS_DATASET = """
@@ -63,11 +60,6 @@ def run(folder: Path, *command: str, timeout_seconds: int = 300) -> subprocess.C
     return subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout_seconds, check=False
     )
-
-
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KILN_")}
-    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def repro(folder: Path, *arguments: str) -> str:
@@ -132,37 +124,8 @@ def kill_during_training(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def address(project: Path) -> Iterator[str]:
     """The running service's address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"KILN_PORT": str(port), "KILN_WORKERS": "1", "KILN_MODEL_REPOSITORY": str(project / "models")}
-    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment() | settings)
-    base = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(base, process)
+    with serve(project / "models") as base:
         yield base
-    finally:
-        process.terminate()
-        assert process.wait(timeout=60) == 0
-
-
-def wait_until_ready(base: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the service ended"
-        try:
-            if requests.get(f"{base}/v2/health/ready", timeout=5).status_code == 200:
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.2)
-    pytest.fail("the service did not become ready")
-
-
-def predict(address: str, model: str, body: dict) -> list:
-    response = requests.post(f"{address}/v1/models/{model}:predict", json=body, timeout=60)
-    assert response.status_code == 200, response.text
-    return response.json()["predictions"]
 
 
 def test_rows(project: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
@@ -177,19 +140,13 @@ def description(project: Path, model: str) -> dict:
     return json.loads((project / "data" / "prepared" / model / "description.json").read_text())
 
 
-def keras_outputs(project: Path, model: str, rows: np.ndarray) -> np.ndarray:
-    import keras
-
-    return np.asarray(keras.models.load_model(project / "runs" / model / "model.keras")(rows.astype("float32")))
-
-
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("count", [1, 37])
 def test_raw_rows_over_http_give_the_keras_models_numbers(project, address, model, count):
     rows, _ = test_rows(project, model)
     expected = keras_outputs(project, model, rows[:count])
     answered = np.array(predict(address, model, {"instances": rows[:count].tolist()}))
-    np.testing.assert_allclose(answered, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    assert_same(answered, expected)
 
 
 @pytest.mark.parametrize("model", ["digits", "breast_cancer"])
@@ -250,7 +207,7 @@ def test_features_by_name_give_what_the_row_gives(project, address, model):
         answered = np.array([answer["probabilities"] for answer in answers])
     else:
         answered = np.array(answers).reshape(-1, 1)
-    np.testing.assert_allclose(answered, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    assert_same(answered, expected)
 
 
 def test_a_second_repro_does_nothing(project):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -118,6 +119,7 @@ def test_the_port_answers_while_the_models_are_being_loaded(service):
     assert [service.predict().json() for _ in range(20)] == [{"predictions": [[6.5]]}] * 20
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_one_worker_writes_a_command_that_works_when_pasted(service):
     wait_for(service.out.read_text, seconds=10)
     text = service.out.read_text()
