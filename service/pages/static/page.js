@@ -71,8 +71,9 @@ function entry(model, current) {
 }
 
 function summary({ task, metrics, target }) {
-  if (task === "regression" && metrics?.test) return `mean error ${short(metrics.test.mae)} ${target?.unit ?? ""}`;
-  if (metrics?.test) return `accuracy ${percent(metrics.test.accuracy)}`;
+  const caveat = metrics?.partial ? " (partial data)" : "";
+  if (task === "regression" && metrics?.test) return `mean error ${short(metrics.test.mae)} ${target?.unit ?? ""}${caveat}`;
+  if (metrics?.test) return `accuracy ${percent(metrics.test.accuracy)}${caveat}`;
   return task ?? "";
 }
 
