@@ -69,7 +69,7 @@ clean: ## remove what the pipeline made, and DVC's cache of it; the sources stay
 # would otherwise pay for it at each start. Where uv finds no index (one that is set up for pip only), pip does the work.
 $(INSTALLED): requirements/installer.txt requirements/$(REQUIREMENTS).txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Kiln needs Python 3.11; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=/path/to/python3.11")'
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing requirements/$(REQUIREMENTS).txt into $(VENV): about a minute, once."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/installer.txt
 	@$(VENV)/bin/uv pip install --compile-bytecode --python $(VENV)/bin/python --no-deps --require-hashes -r requirements/$(REQUIREMENTS).txt \
