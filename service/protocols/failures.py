@@ -2,6 +2,7 @@
 
 import orjson
 from flask import Flask, Response, g, request
+from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
@@ -44,6 +45,12 @@ def handle_failures(app: Flask, max_body_bytes: int) -> None:
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
         return service_error(PayloadTooLarge(max_body_bytes))
+
+    # What gunicorn raises while a chunked body is read; what is wrong with the head, it answers itself.
+    @app.errorhandler(ParseException)
+    @app.errorhandler(NoMoreData)
+    def unreadable(error: ParseException | NoMoreData) -> Response:
+        return failure(f"The request's body cannot be read: {error}.", 400)
 
     @app.errorhandler(InternalServerError)
     def internal(_error: InternalServerError) -> Response:

@@ -155,8 +155,14 @@ def test_counters_go_on_and_files_do_not_pile_up_when_a_worker_dies(service):
         ),
         ("nonsense\r\n\r\n", "400 Bad Request", "The request cannot be read"),
         ("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "400 Bad Request", "CONTENT-LENGTH"),
+        (
+            "POST /v1/models/tiny:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            "Connection: close\r\n\r\nZZ\r\n",
+            "400 BAD REQUEST",
+            "The request's body cannot be read: Invalid chunk size: b'ZZ'.",
+        ),
     ],
-    ids=["long line", "long header", "no HTTP", "bad length"],
+    ids=["long line", "long header", "no HTTP", "bad length", "bad chunk"],
 )
 def test_what_cannot_be_read_is_answered_in_json(service, request_text, status, sentence):
     with socket.create_connection(("127.0.0.1", int(service.address.rsplit(":", 1)[1])), timeout=10) as connection:
