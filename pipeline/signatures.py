@@ -10,6 +10,11 @@ from pipeline.prepared import Description
 
 Answers = dict[str, tf.Tensor]
 BYTE_RANGE = (0.0, 255.0)
+LARGEST_PICTURE = 4096 * 4096
+"""Pixels: 64 MiB as float32. A file of a few kilobytes can hold a picture that fills a server's memory."""
+PNG_START, PNG_SIDES = b"\x89PNG\r\n\x1a\n", 16
+"""Source: PNG (Portable Network Graphics) Specification, "PNG file signature" and "IHDR Image header"."""
+JPEG_START = b"\xff\xd8\xff"
 
 
 class Signatures(tf.Module):
@@ -89,8 +94,12 @@ def decode_picture(data: tf.Tensor, shape: tuple[int, int]) -> tf.Tensor:
 
     Returns:
         float32 `(rows, columns)`, 0 (black) to 255 (white). A picture of the given shape is not resampled.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the file is broken, of another kind, or larger than `LARGEST_PICTURE`.
     """
-    picture = tf.cast(tf.io.decode_image(data, channels=1, expand_animations=False), tf.float32)
+    with tf.control_dependencies([_check_size(data)]):
+        picture = tf.cast(tf.io.decode_image(data, channels=1, expand_animations=False), tf.float32)
     picture = tf.ensure_shape(picture, (None, None, 1))
     resized = tf.cond(
         tf.reduce_all(tf.shape(picture)[:2] == shape),
@@ -99,6 +108,24 @@ def decode_picture(data: tf.Tensor, shape: tuple[int, int]) -> tf.Tensor:
         lambda: tf.image.resize(picture, shape, antialias=True),
     )
     return tf.reshape(tf.clip_by_value(resized, *BYTE_RANGE), shape)
+
+
+def _check_size(data: tf.Tensor) -> tf.Operation:
+    """An operation that fails before anything is decoded, on what the head of the file says."""
+    has_sides = tf.strings.length(data) >= PNG_SIDES + 8
+    is_png = tf.logical_and(has_sides, tf.strings.substr(data, 0, len(PNG_START)) == PNG_START)
+    kinds = [
+        (is_png, lambda: _png_sides(data)),
+        (tf.strings.substr(data, 0, len(JPEG_START)) == JPEG_START, lambda: tf.image.extract_jpeg_shape(data)[:2]),
+    ]
+    sides = tf.cast(tf.case(kinds, default=lambda: tf.zeros(2, tf.int32)), tf.int64)
+    fits = tf.logical_and(tf.reduce_all(sides > 0), tf.reduce_prod(sides) <= LARGEST_PICTURE)
+    expected = f"Expected a PNG or JPEG file of at most {LARGEST_PICTURE} pixels, received one of these sides"
+    return tf.debugging.Assert(fits, [f"{expected} (0 for another kind of file):", sides])
+
+
+def _png_sides(data: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_raw(tf.strings.substr(data, PNG_SIDES, 8), tf.int32, little_endian=False)
 
 
 def save_signatures(signatures: Signatures, folder: Path) -> None:

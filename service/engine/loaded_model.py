@@ -85,6 +85,9 @@ class LoadedModel:
             outputs = self._functions[signature](**tensors)
         except self._refusals as error:
             raise InvalidInput(clean(error.message)) from None
+        except UnicodeDecodeError:
+            # TensorFlow's sentence quotes bytes of the input, which are no text.
+            raise InvalidInput("its reason quotes bytes that are no text") from None
         return {name: outputs[name].numpy() for name in self.signatures[signature].outputs}
 
 

@@ -197,9 +197,28 @@ def test_a_picture_keeps_its_own_pixels(root):
     np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
 
 
-def test_bytes_that_are_no_picture_are_refused(root):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        load(root, "digits")["image_bytes"](image_bytes=tf.constant([b"no picture"]))
+def picture_file(file_format, size):
+    stream = io.BytesIO()
+    Image.new("L", size).save(stream, file_format)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "0 for another kind of file"),
+        (b"no picture", "0 for another kind of file"),
+        (picture_file("BMP", (8, 8)), "0 for another kind of file"),
+        (picture_file("PNG", (8, 8))[:8], "0 for another kind of file"),
+        (picture_file("PNG", (8, 8))[:40], "Invalid PNG"),
+        (picture_file("PNG", (4096, 4097)), "of at most 16777216 pixels"),
+        (picture_file("JPEG", (4097, 4096)), "of at most 16777216 pixels"),
+    ],
+    ids=["empty", "text", "BMP", "head of a PNG", "half a PNG", "large PNG", "large JPEG"],
+)
+def test_what_is_no_picture_or_a_huge_one_is_refused(root, data, sentence):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+        load(root, "digits")["image_bytes"](image_bytes=tf.constant([data]))
 
 
 def test_features_go_by_name_in_any_order(root):

@@ -42,12 +42,21 @@ def save_foreign(tensorflow, folder):
             )
             return {"pixel": pixels}
 
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="data")])
+        def quote(self, data):
+            return {"end": tf.strings.substr(data, 16, 8)}
+
         @tf.function(input_signature=[tf.TensorSpec(None, tf.float64, name="v")])
         def any_rank(self, v):
             return {"v": v * 2}
 
     module = Foreign()
-    signatures = {"serving_default": module.several, "decode": module.decode, "any_rank": module.any_rank}
+    signatures = {
+        "serving_default": module.several,
+        "decode": module.decode,
+        "any_rank": module.any_rank,
+        "quote": module.quote,
+    }
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
@@ -144,6 +153,12 @@ def test_bytes_that_are_no_image_are_the_clients_fault(real_client, content):
     assert "\n" not in answer["error"]
 
 
+def test_a_refusal_that_quotes_bytes_of_the_input_is_the_clients_fault(real_client):
+    body = {"signature_name": "quote", "instances": [{"b64": base64.b64encode(b"\x89PNG").decode()}]}
+    sentence = "The model refused the inputs: its reason quotes bytes that are no text"
+    assert predict(real_client, "/v1/models/foreign:predict", body) == (400, {"error": sentence})
+
+
 def test_a_model_of_tensorflow_1(real_client):
     body = {"instances": [[1, 2], [3, 4]]}
     assert predict(real_client, "/v1/models/old/versions/5:predict", body) == (200, {"predictions": [[21.0], [43.0]]})
@@ -152,7 +167,7 @@ def test_a_model_of_tensorflow_1(real_client):
 def test_metadata_of_a_foreign_model(real_client):
     body = real_client.get("/v1/models/foreign/metadata").get_json()
     signatures = body["metadata"]["signature_def"]["signature_def"]
-    assert set(signatures) == {"serving_default", "decode", "any_rank"}
+    assert set(signatures) == {"serving_default", "decode", "any_rank", "quote"}
     assert list(signatures["serving_default"]["inputs"]) == ["text", "times", "x"]
     assert signatures["decode"]["inputs"]["image/encoded"]["dtype"] == "DT_STRING"
     assert signatures["any_rank"]["inputs"]["v"]["tensor_shape"]["unknown_rank"] is True
