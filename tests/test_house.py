@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipeline.params import ComparisonParams, DatasetParams, ModelParams, load_params
-from service.settings import Settings, variable_name
+from service.settings import NOT_OURS, Settings, variable_name
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("fetch", "prepare", "train", "evaluate", "export", "publish")
@@ -186,6 +186,8 @@ def test_the_readme_lists_every_setting_with_its_default():
         shown = f"`{default}`" if default else "all"
         row = f"| `{variable_name(entry.name)}` | {shown} | {entry.metadata['description']} |"
         assert row in readme, row
+    for name in NOT_OURS:
+        assert f"| `{name}` |" in readme, name
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "k8s/README.md"])
