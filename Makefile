@@ -12,7 +12,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run repro serve test check-published lint format lock plots image test-image clean
+.PHONY: help install run repro serve test check-published lint format lock plots bench soak bench-reloads image \
+	test-image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,15 @@ format: install ## mend what the linter can mend
 
 plots: install ## draw every curve and picture into one page, dvc_plots/index.html
 	dvc plots show
+
+bench: install ## compare speed and memory with a plain Flask handler; needs wrk, takes 8 minutes
+	python -m benchmarks.serving
+
+soak: install ## check a service under load while versions appear and processes are killed (2 minutes)
+	python -m benchmarks.soak
+
+bench-reloads: install ## check that a hundred reloads leave no memory behind (4 minutes)
+	python -m benchmarks.reloads
 
 image: ## build the service image (docker or buildah)
 	sh tests/container/build.sh

@@ -1,13 +1,14 @@
-"""`python -m service` starts the service: checks settings and port, then becomes gunicorn."""
+"""`python -m service` starts the service: checks settings and port, then runs its processes."""
 
 import argparse
 import os
 import socket
 import sys
-from pathlib import Path
 
 from service.errors import InvalidSettings
+from service.processes import set_up_logging
 from service.settings import Settings, describe_variables
+from service.supervisor import supervise
 
 WRONG_USE = 2
 
@@ -16,7 +17,7 @@ def main() -> int:
     """Starts the service.
 
     Returns:
-        2 where it cannot start; otherwise this process has become gunicorn, which ends with 0 after SIGTERM.
+        2 where it cannot start, 0 after SIGTERM, 1 where HTTP could not be served.
     """
     parser = argparse.ArgumentParser(
         prog="python -m service",
@@ -32,9 +33,11 @@ def main() -> int:
     obstacle = check_port(settings)
     if obstacle:
         return refuse(obstacle)
-    configuration = Path(__file__).parent / "gunicorn.conf.py"
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", str(configuration)])
-    return 0
+    set_up_logging(settings)
+    try:
+        return supervise(settings)
+    except InvalidSettings as error:
+        return refuse(str(error))
 
 
 def refuse(sentence: str) -> int:

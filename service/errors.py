@@ -5,11 +5,17 @@
     - InvalidPayload (400): the body does not fit the model's signature; the sentence names the place.
         - InvalidJson (400): the body is no JSON document.
     - MalformedRequest (400): the path is under /v1/ but no route of the protocol.
+    - UnknownLabel (400): the model has no such version label.
+    - InvalidConfiguration (400): a model configuration that cannot be served.
+    - Unauthorized (401): a token is needed, and none or a wrong one came.
+    - Forbidden (403): the token, or the place that the request came from, does not allow this.
     - NonFiniteOutput (400): the model answered NaN or infinity, for which JSON has no form.
     - UnknownModel (404): no such model, or no such version of it.
     - PayloadTooLarge (413): the body is larger than the service accepts.
     - UnsupportedType (501): JSON has no form for the tensor's type.
     - ModelUnavailable (503): the model is still being loaded, or could not be.
+        - QueueFull (503): too many rows are waiting already.
+    - DeadlineExceeded (504): there was no answer within the time that the client or the settings give.
 """
 
 
@@ -43,6 +49,30 @@ class MalformedRequest(ServiceError):
     """The path is under /v1/ but no route of the protocol."""
 
     status = 400
+
+
+class UnknownLabel(ServiceError):
+    """The model has no such version label."""
+
+    status = 400
+
+
+class InvalidConfiguration(ServiceError):
+    """A model configuration that cannot be served."""
+
+    status = 400
+
+
+class Unauthorized(ServiceError):
+    """A token is needed, and none or a wrong one came."""
+
+    status = 401
+
+
+class Forbidden(ServiceError):
+    """The token, or the place that the request came from, does not allow this."""
+
+    status = 403
 
 
 class NonFiniteOutput(ServiceError):
@@ -91,3 +121,13 @@ class ModelUnavailable(ServiceError):
     def __init__(self, sentence: str, retry_after_seconds: int | None = None) -> None:
         super().__init__(sentence)
         self.retry_after_seconds = retry_after_seconds
+
+
+class QueueFull(ModelUnavailable):
+    """Too many rows are waiting already."""
+
+
+class DeadlineExceeded(ServiceError):
+    """There was no answer within the time that the client or the settings give."""
+
+    status = 504

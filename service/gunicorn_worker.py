@@ -1,16 +1,12 @@
 """gunicorn's threaded worker with the service's manners."""
 
-import os
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import orjson
 from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
-
-from service.fleet import FOLDER_VARIABLE, Fleet
 
 # What a client did wrong before the request could be read; anything else is answered 400.
 STATUSES = (
@@ -23,24 +19,7 @@ OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.C
 
 
 class Worker(ThreadWorker):
-    """Answers unreadable requests with JSON, and leaves connections to the others while it cannot answer them."""
-
-    def run(self) -> None:
-        """Answers requests until told to end, and ends."""
-        super().run()
-        self.end()
-
-    def handle_quit(self, _sig: int, _frame: Any) -> None:
-        """SIGINT or SIGQUIT: ends at once."""
-        self.end()
-
-    def end(self) -> None:
-        """Leaves without the interpreter's goodbye, which would wait for a thread that is still importing TensorFlow.
-
-        Every answer has been sent, and nothing else is left to be written: metrics lie in mapped files.
-        """
-        self.log.info("Worker ends")
-        os._exit(0)
+    """Answers unreadable requests with JSON, and when it is told to end, those too that wait to be accepted."""
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers a request that is no HTTP, or too long in its line or headers."""
@@ -54,12 +33,21 @@ class Worker(ThreadWorker):
             self.log.debug("The client had gone")
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accepts connections, but not as a spare; gunicorn asks again every second.
+        """Accepts connections or not; before it ends, those that the system has accepted in its name.
 
-        So nobody notices that a worker died and its successor is still loading.
+        They would be reset when the last worker closes the port.
         """
-        is_spare = enabled and Fleet(Path(os.environ[FOLDER_VARIABLE])).is_spare(self.pid)
-        super().set_accept_enabled(enabled and not is_spare)
+        if not self.alive and self._accepting and not enabled:
+            for listener in self.sockets:
+                self.accept_waiting(listener)
+        super().set_accept_enabled(enabled)
+
+    def accept_waiting(self, listener: Any) -> None:
+        """Accepts what waits in the listener's queue."""
+        before = -1
+        while before < self.nr_conns < self.worker_connections:
+            before = self.nr_conns
+            self.accept(listener)
 
 
 def unreadable(error: BaseException) -> bytes:

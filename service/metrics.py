@@ -7,7 +7,7 @@ is imported; `service/gunicorn.conf.py` sees to that. `fold_dead_worker` keeps t
 import fcntl
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,52 +16,40 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from service.fleet import FOLDER_VARIABLE
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# The values of the label `protocol`; "http" is what belongs to none.
+PROTOCOLS = ("tensorflow_serving", "open_inference", "tensorflow_serving_grpc", "http")
 
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Metrics:
-    """The service's metrics. Labels come from closed sets: a model that is not served is called `unknown`.
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+CALL = ("model", "version", "signature")
+REQUEST = ("protocol", "endpoint", *CALL)
 
-    Attributes:
-        requests: answered requests by model, endpoint and status.
-        request_duration: seconds from reading the request to its answer, by model and endpoint.
-        in_flight: requests being answered.
-        call_duration: seconds that the model took, by model, version and signature.
-        rows: rows that were predicted, by the same.
-        load_timestamp: when a version was loaded, in seconds since 1970.
-        models_loaded: versions that are available.
-    """
+
+class Registry:
+    """Where a process's metrics are made. Labels come from closed sets: a model that is not served is `unknown`."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        call = ["model", "version", "signature"]
-        self.requests = self._counter("kiln_requests", "Answered requests.", ["model", "endpoint", "code"])
-        self.request_duration = self._histogram(
-            "kiln_request_duration_seconds", "Seconds from reading a request to its answer.", ["model", "endpoint"]
-        )
-        self.in_flight = self._gauge("kiln_in_flight_requests", "Requests being answered.", "livesum", [])
-        self.call_duration = self._histogram("kiln_model_call_duration_seconds", "Seconds that the model took.", call)
-        self.rows = self._counter("kiln_model_rows", "Rows that were predicted.", call)
-        self.load_timestamp = self._gauge(
-            "kiln_model_load_timestamp_seconds", "When a version was loaded.", "livemax", ["model", "version"]
-        )
-        self.models_loaded = self._gauge("kiln_models_loaded", "Versions that every worker has loaded.", "livemin", [])
-        build = self._gauge("kiln_build_info", "Versions of what the service is made of.", "livemax", list(versions()))
-        build.labels(**versions()).set(1)
 
-    def _counter(self, name: str, description: str, labels: list[str]) -> Counter:
+    def counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
+        """A number that only grows."""
         return Counter(name, description, labels, registry=self._registry)
 
-    def _histogram(self, name: str, description: str, labels: list[str]) -> Histogram:
-        return Histogram(name, description, labels, buckets=DURATIONS, registry=self._registry)
+    def histogram(
+        self, name: str, description: str, labels: Sequence[str], buckets: Sequence[float] = DURATIONS
+    ) -> Histogram:
+        """How often values fell into ranges."""
+        return Histogram(name, description, labels, buckets=buckets, registry=self._registry)
 
-    def _gauge(self, name: str, description: str, mode: str, labels: list[str]) -> Gauge:
+    def gauge(self, name: str, description: str, labels: Sequence[str], mode: str = "livemax") -> Gauge:
+        """A number that goes up and down; `mode` says how those of several processes become one."""
         return Gauge(name, description, labels, multiprocess_mode=mode, registry=self._registry)
 
     def expose(self) -> bytes:
-        """All workers' metrics in Prometheus' text format."""
+        """All processes' metrics in Prometheus' text format."""
         folder = os.environ.get(FOLDER_VARIABLE)
         if folder is None:
             return generate_latest(self._registry)
@@ -69,6 +57,102 @@ class Metrics:
         MultiProcessCollector(registry, folder)
         with locked(Path(folder), fcntl.LOCK_SH):
             return generate_latest(registry)
+
+
+class Metrics:
+    """What a front counts: requests of every protocol."""
+
+    def __init__(self) -> None:
+        registry = Registry()
+        self.expose = registry.expose
+        self._requests = registry.counter("kiln_requests", "Answered requests.", [*REQUEST, "code"])
+        self._duration = registry.histogram(
+            "kiln_request_duration_seconds", "Seconds from reading a request to its answer.", REQUEST
+        )
+        in_flight = registry.gauge("kiln_in_flight_requests", "Requests being answered.", ["protocol"], "livesum")
+        self._in_flight = {protocol: in_flight.labels(protocol) for protocol in PROTOCOLS}
+        self._children: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
+        build = registry.gauge("kiln_build_info", "Versions of what the service is made of.", list(versions()))
+        build.labels(**versions()).set(1)
+
+    def began(self, protocol: str) -> None:
+        """A request has come."""
+        self._in_flight[protocol].inc()
+
+    def ended(self, protocol: str) -> None:
+        """It is over."""
+        self._in_flight[protocol].dec()
+
+    def answered(self, request: tuple[str, str, str, str, str], code: str, seconds: float) -> None:
+        """A request was answered.
+
+        Args:
+            request: protocol, endpoint, model, version and signature; "" where one does not apply.
+            code: the status.
+            seconds: how long it took.
+        """
+        key = (*request, code)
+        children = self._children.get(key)
+        if children is None:
+            children = self._children[key] = self._requests.labels(*key), self._duration.labels(*request)
+        children[0].inc()
+        children[1].observe(seconds)
+
+
+class EngineMetrics:
+    """What the engine counts: queues, calls and loads."""
+
+    def __init__(self) -> None:
+        registry = Registry()
+        self._call = registry.histogram("kiln_model_call_duration_seconds", "Seconds that a model call took.", CALL)
+        self._batch = registry.histogram("kiln_batch_rows", "Rows in a call of a model.", CALL, BATCHES)
+        self._rows = registry.counter("kiln_model_rows", "Rows that were predicted.", CALL)
+        self._wait = registry.histogram("kiln_queue_wait_seconds", "Seconds that a request waited for its call.", CALL)
+        self._queued = registry.gauge("kiln_queued_rows", "Rows that wait for a call.", CALL, "livesum")
+        version = CALL[:2]
+        self._loads = registry.counter("kiln_model_loads", "Versions that were loaded.", ["model"])
+        self._load_failures = registry.counter("kiln_model_load_failures", "Versions that could not be.", ["model"])
+        self._load_duration = registry.gauge("kiln_model_load_duration_seconds", "What loading it took.", version)
+        self._loaded_at = registry.gauge("kiln_model_load_timestamp_seconds", "When a version was loaded.", version)
+        self._loaded = registry.gauge("kiln_model_loaded", "1 for a version that is loaded, else 0.", version)
+        self._children: dict[tuple[str, int, str], tuple[Histogram, Histogram, Counter, Histogram, Gauge]] = {}
+
+    def _of(self, place: tuple[str, int, str]) -> tuple[Histogram, Histogram, Counter, Histogram, Gauge]:
+        children = self._children.get(place)
+        if children is None:
+            metrics = (self._call, self._batch, self._rows, self._wait, self._queued)
+            children = self._children[place] = tuple(metric.labels(*place) for metric in metrics)
+        return children
+
+    def executed(self, place: tuple[str, int, str], rows: int, seconds: float) -> None:
+        """A call of a model has ended; `place` is its name, version and signature."""
+        call, batch, total, _, _ = self._of(place)
+        call.observe(seconds)
+        batch.observe(rows)
+        total.inc(rows)
+
+    def waited(self, place: tuple[str, int, str], seconds: float) -> None:
+        """A request's wait is over."""
+        self._of(place)[3].observe(seconds)
+
+    def queued(self, place: tuple[str, int, str], rows: int) -> None:
+        """So many rows wait now."""
+        self._of(place)[4].set(rows)
+
+    def loaded(self, name: str, version: int, seconds: float) -> None:
+        """A version was loaded."""
+        self._loads.labels(name).inc()
+        self._load_duration.labels(name, version).set(seconds)
+        self._loaded_at.labels(name, version).set_to_current_time()
+        self._loaded.labels(name, version).set(1)
+
+    def load_failed(self, name: str) -> None:
+        """A version could not be loaded."""
+        self._load_failures.labels(name).inc()
+
+    def unloaded(self, name: str, version: int) -> None:
+        """A version is not served any more."""
+        self._loaded.labels(name, version).set(0)
 
 
 def versions() -> dict[str, str]:

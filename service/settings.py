@@ -4,63 +4,28 @@
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from service.errors import InvalidSettings
+from service.settings_parsers import (
+    Versions,
+    choice,
+    integer,
+    parse_file,
+    parse_folder,
+    parse_host,
+    parse_names,
+    parse_targets,
+    parse_versions,
+    switch,
+)
 
 PREFIX = "KILN_"
 # Set in the same shell or container, read by the pipeline or the build; nothing for the service to read.
 NOT_OURS = ("KILN_DATA_MIRROR", "KILN_BASE_IMAGE")
-MODEL_NAME = re.compile(r"[^/:,.\s][^/:,\s]*")
-
-
-def integer(least: int, most: int) -> Callable[[str], int]:
-    """A parser for whole numbers between `least` and `most`."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,12}", text) or not least <= int(text) <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def choice(*allowed: str) -> Callable[[str], str]:
-    """A parser for one of a few words."""
-
-    def parse(text: str) -> str:
-        if text.lower() not in allowed:
-            raise ValueError(f"expected one of: {', '.join(allowed)}")
-        return text.lower()
-
-    return parse
-
-
-def parse_host(text: str) -> str:
-    """An address or host name to listen on; `::1` and `[::1]` are the same."""
-    host = text.strip("[]")
-    if not host or any(character.isspace() or character == "/" for character in host):
-        raise ValueError("expected an address such as 127.0.0.1, 0.0.0.0 or ::")
-    return host
-
-
-def parse_folder(text: str) -> Path:
-    """A folder, which need not exist yet."""
-    if not text:
-        raise ValueError("expected the path of a folder")
-    return Path(text)
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Names of models, separated by commas."""
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(MODEL_NAME.fullmatch(name) for name in names):
-        raise ValueError("expected names of models separated by commas")
-    return names
 
 
 def read_by(parse: Callable[[str], Any], description: str) -> dict[str, Any]:
@@ -80,10 +45,7 @@ class Settings:
     )
     port: int = field(default=8080, metadata=read_by(integer(1, 65535), "TCP port to listen on."))
     workers: int = field(
-        default=1,
-        metadata=read_by(
-            integer(1, 64), "Worker processes. Each imports TensorFlow (640 MB) and loads every model for itself."
-        ),
+        default=2, metadata=read_by(integer(1, 64), "HTTP worker processes, 50 MB each. The models run in another one.")
     )
     threads: int = field(
         default=16, metadata=read_by(integer(1, 1024), "Threads per worker: requests that it answers at a time.")
@@ -93,13 +55,37 @@ class Settings:
         metadata=read_by(parse_folder, "Folder with <model>/<version>/saved_model.pb for every model."),
     )
     models: tuple[str, ...] = field(
-        default=(), metadata=read_by(parse_names, "Serve only these models, separated by commas.")
+        default=(), metadata=read_by(parse_names, "Serve only these models, separated by commas; none named: all.")
     )
-    versions: str = field(
-        default="latest",
+    versions: Versions = field(
+        default=Versions(),
         metadata=read_by(
-            choice("latest", "all"), "latest: serve the newest version of each model; all: serve every version."
+            parse_versions, "latest: the newest version of each model; latest:N: the N newest; all: every version."
         ),
+    )
+    model_config: Path | None = field(
+        default=None,
+        metadata=read_by(
+            parse_file, "TOML file with versions, labels and batching of single models; read again when it changes."
+        ),
+    )
+    poll_seconds: int = field(
+        default=2,
+        metadata=read_by(integer(0, 86400), "How often to look for new versions; 0: only when told to load."),
+    )
+    batching: bool = field(
+        default=True, metadata=read_by(switch, "on: rows of concurrent requests run as one call; off: each by itself.")
+    )
+    largest_batch: int = field(
+        default=128, metadata=read_by(integer(1, 65536), "Most rows in one call; larger requests are split.")
+    )
+    queue_rows: int = field(
+        default=8192,
+        metadata=read_by(integer(1, 2**31), "Rows that may wait for one signature; more are refused with 503."),
+    )
+    timeout_seconds: int = field(
+        default=30,
+        metadata=read_by(integer(1, 86400), "Answer 504 after this long, unless the client gives less time itself."),
     )
     max_body_bytes: int = field(
         default=32 * 2**20, metadata=read_by(integer(1, 2**31), "Larger request bodies are refused with 413.")
@@ -109,10 +95,36 @@ class Settings:
     )
     tensorflow_threads: int = field(
         default=0,
+        metadata=read_by(integer(0, 1024), "TensorFlow's threads; 0: as many as CPUs that the container may use."),
+    )
+    tensorflow_serving: tuple[str, ...] = field(
+        default=(),
         metadata=read_by(
-            integer(0, 1024), "TensorFlow's threads per worker; 0: the CPUs that the container may use, shared out."
+            parse_targets, "host:port of TensorFlow Serving's gRPC, several with commas: models run there, not here."
         ),
     )
+    grpc_port: int = field(
+        default=0, metadata=read_by(integer(0, 65535), "TCP port of TensorFlow Serving's gRPC API; 0: off.")
+    )
+    grpc_tls_certificate: Path | None = field(
+        default=None, metadata=read_by(parse_file, "PEM file with the certificate chain for gRPC; needs the key too.")
+    )
+    grpc_tls_key: Path | None = field(
+        default=None, metadata=read_by(parse_file, "PEM file with the private key of that certificate.")
+    )
+    grpc_typed_fields: bool = field(
+        default=False,
+        metadata=read_by(switch, "on: gRPC answers use float_val and its like; off: tensor_content, which is faster."),
+    )
+    token_file: Path | None = field(
+        default=None,
+        metadata=read_by(parse_file, "File with a scope and a token per line; read again when it changes."),
+    )
+    nan_tokens: bool = field(
+        default=False,
+        metadata=read_by(switch, "on: NaN and Infinity are taken and written as tokens, as TensorFlow Serving does."),
+    )
+    cors: bool = field(default=False, metadata=read_by(switch, "on: pages of other origins may ask for predictions."))
     log_level: str = field(
         default="info", metadata=read_by(choice("debug", "info", "warning", "error"), "Least level that is logged.")
     )
@@ -131,7 +143,7 @@ class Settings:
             environment: names and values; variables without the prefix are ignored.
 
         Raises:
-            InvalidSettings: a variable is unknown or has an impossible value.
+            InvalidSettings: a variable is unknown, has an impossible value, or needs another one beside it.
         """
         fields = {variable_name(entry.name): entry for entry in dataclasses.fields(cls)}
         values = {}
@@ -142,7 +154,9 @@ class Settings:
                 raise InvalidSettings(f"Unknown variable {name}. The service knows: {', '.join(fields)}.")
             if text:
                 values[fields[name].name] = parse_variable(name, text, fields[name].metadata["parse"])
-        return cls(**values)
+        settings = cls(**values)
+        check_combinations(settings)
+        return settings
 
     @property
     def address(self) -> str:
@@ -166,6 +180,26 @@ def parse_variable(name: str, text: str, parse: Callable[[str], Any]) -> Any:
         raise InvalidSettings(f"{name} is {text!r}: {error}.{hint}") from None
 
 
+def check_combinations(settings: Settings) -> None:
+    """Refuses what makes no sense together.
+
+    Raises:
+        InvalidSettings: naming the variable that is missing.
+    """
+    certificate, key = settings.grpc_tls_certificate, settings.grpc_tls_key
+    if (certificate is None) != (key is None):
+        present, missing = ("key", "certificate") if certificate is None else ("certificate", "key")
+        raise InvalidSettings(
+            f"KILN_GRPC_TLS_{present.upper()} is set without KILN_GRPC_TLS_{missing.upper()}. Set both for TLS, or "
+            "neither for plain gRPC."
+        )
+    if settings.tensorflow_serving and not settings.models:
+        raise InvalidSettings(
+            "KILN_TENSORFLOW_SERVING is set without KILN_MODELS. TensorFlow Serving does not say which models it has: "
+            "name them, separated by commas."
+        )
+
+
 def variable_name(name: str) -> str:
     """The environment variable of a field of `Settings`."""
     return PREFIX + name.upper()
@@ -178,8 +212,15 @@ def bracketed(host: str) -> str:
 
 def describe_variables() -> str:
     """The table of variables: name, default and description, a line each."""
-    rows = []
-    for entry in dataclasses.fields(Settings):
-        default = ",".join(entry.default) if isinstance(entry.default, tuple) else str(entry.default)
-        rows.append(f"  {variable_name(entry.name):32} {default or '(all)':10} {entry.metadata['description']}")
-    return "\n".join(rows)
+    rows = [
+        (variable_name(entry.name), show_default(entry) or "(none)", entry.metadata["description"])
+        for entry in dataclasses.fields(Settings)
+    ]
+    return "\n".join(f"  {name:32} {default:10} {description}" for name, default, description in rows)
+
+
+def show_default(entry: dataclasses.Field[Any]) -> str:
+    """A field's default as one would set it; "" where there is none."""
+    if isinstance(entry.default, bool):
+        return "on" if entry.default else "off"
+    return str(entry.default) if entry.default not in ((), None) else ""

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from service.app import create_app
+from service.auth import SCOPES, parse_tokens
 from service.settings import Settings, variable_name
+from tests.service.fake_engine import fake_repository
 
 ROOT = Path(__file__).parent.parent
 BASE = ROOT / "k8s" / "base"
@@ -82,8 +84,8 @@ def test_the_overlay_for_baked_models_needs_no_volume_claim():
     rendered = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(kustomize("k8s/overlays/baked"))}
     assert "PersistentVolumeClaim" not in rendered
     spec = rendered["Deployment"]["spec"]["template"]["spec"]
-    assert [volume["name"] for volume in spec["volumes"]] == ["temporary"]
-    assert [mount["name"] for mount in spec["containers"][0]["volumeMounts"]] == ["temporary"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["tokens", "model-config", "temporary"]
+    assert [mount["name"] for mount in spec["containers"][0]["volumeMounts"]] == ["tokens", "model-config", "temporary"]
     kubernetes_validate.validate(rendered["Deployment"], RELEASES[0], strict=True)
 
 
@@ -174,6 +176,43 @@ def test_the_models_are_mounted_read_only_where_the_service_looks_for_them():
     assert volume["persistentVolumeClaim"]["claimName"] == find("PersistentVolumeClaim")["metadata"]["name"]
 
 
+@pytest.mark.parametrize(
+    ("volume", "kind", "name", "variable", "file"),
+    [
+        ("tokens", "secret", "kiln-tokens", "KILN_TOKEN_FILE", "tokens"),
+        ("model-config", "configMap", "kiln-model-config", "KILN_MODEL_CONFIG", "models.toml"),
+    ],
+)
+def test_a_pod_starts_without_what_is_mounted_only_where_it_exists(volume, kind, name, variable, file):
+    [mounted] = [entry[kind] for entry in pod()["volumes"] if entry["name"] == volume]
+    assert (mounted.get("secretName", mounted.get("name")), mounted["optional"]) == (name, True)
+    [mount] = [mount for mount in server()["volumeMounts"] if mount["name"] == volume]
+    assert mount["readOnly"] is True
+    readme = (ROOT / "k8s" / "README.md").read_text()
+    assert f"`{variable}: {mount['mountPath']}/{file}`" in readme
+    assert re.search(rf"create \w+ (generic )?{name} --from-file={re.escape(file)}\n", readme)
+    assert variable not in find("ConfigMap")["data"]
+
+
+def test_the_tokens_in_the_readme_are_readable_by_the_service():
+    readme = (ROOT / "k8s" / "README.md").read_text()
+    [form] = re.findall(r"printf '(.*)' \$\(openssl", readme)
+    text = form.replace("\\n", "\n") % ("a" * 64, "b" * 64, "c" * 64)
+    assert [scopes for _, scopes in parse_tokens(text)] == [{"predict"}, {"metrics"}, SCOPES]
+
+
+def test_only_the_user_of_the_service_reads_the_tokens():
+    [volume] = [entry["secret"] for entry in pod()["volumes"] if entry["name"] == "tokens"]
+    assert volume["defaultMode"] == 0o440
+    assert pod()["securityContext"]["fsGroup"] == pod()["securityContext"]["runAsGroup"]
+
+
+def test_memory_is_enough_for_the_engine_and_the_workers():
+    limits = server()["resources"]["limits"]["memory"]
+    assert limits == "1Gi"
+    assert 350 + 50 * settings().workers < 1024 / 2
+
+
 def test_every_volume_is_mounted():
     assert {mount["name"] for mount in server()["volumeMounts"]} == {volume["name"] for volume in pod()["volumes"]}
 
@@ -194,7 +233,7 @@ def test_the_temporary_folder_is_memory_with_a_limit():
 )
 def test_a_probe_asks_a_route_that_the_service_has(probe, path, tmp_path):
     assert server()[probe]["httpGet"] == {"path": path, "port": "http"}
-    routes = {rule.rule for rule in create_app(Settings(model_repository=tmp_path)).url_map.iter_rules()}
+    routes = {rule.rule for rule in create_app(Settings(), fake_repository(tmp_path, None)).url_map.iter_rules()}
     assert path in routes
 
 

@@ -3,8 +3,8 @@
 Of a key that stands twice in an object the last one counts.
 """
 
+import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,36 +13,60 @@ from service.errors import InvalidJson
 
 DUMP_BYTES = 256
 NOT_A_NUMBER = re.compile(rb"-?(NaN|Infinity)")
+# A character beyond 16 bits is written as two escapes; half of one is no character, but Python's parser lets it pass.
+HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A parsed body.
-
-    Attributes:
-        value: dicts, lists, strings, numbers, bools and None.
-        has_booleans: whether `true` or `false` may stand in it. Where none does, numpy's own conversion of lists is
-            strict enough; it would take them for 1 and 0.
-    """
-
-    value: Any
-    has_booleans: bool
-
-
-def parse_document(body: bytes) -> Document:
+def parse_document(body: bytes, *, nan_tokens: bool = False) -> Any:
     """Parses a body.
 
     Args:
         body: UTF-8 text.
+        nan_tokens: whether `NaN`, `Infinity` and `-Infinity` are taken as numbers.
+
+    Returns:
+        Dicts, lists, strings, numbers, bools and None.
 
     Raises:
         InvalidJson: it is no JSON; the sentence names the offset in bytes.
     """
     try:
-        value = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if nan_tokens and NOT_A_NUMBER.search(body):
+            return parse_tokens(body, error)
         raise InvalidJson(f"JSON Parse error: {explain(error, body)}") from None
-    return Document(value, b"true" in body or b"false" in body)
+
+
+def parse_tokens(body: bytes, failure: orjson.JSONDecodeError) -> Any:
+    """Parses a body with `NaN` or `Infinity` in it, which only Python's own parser takes; `failure` is orjson's."""
+    try:
+        text = body.decode()
+        value = json.loads(text, parse_float=to_finite, parse_int=to_integer)
+        if "\\u" in text and HALF_CHARACTER.search(json.dumps(value, ensure_ascii=False)):
+            raise ValueError("half of a character")
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode())
+        raise InvalidJson(f"JSON Parse error: Invalid value. at offset: {offset} ({error.msg})") from None
+    except (ValueError, RecursionError):
+        raise InvalidJson(f"JSON Parse error: {explain(failure, body)}") from None
+    return value
+
+
+def to_finite(digits: str) -> float:
+    """A number with a point or exponent; `Infinity` must be said, not computed."""
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{digits[:32]} is infinity when parsed as double")
+    return number
+
+
+def to_integer(digits: str) -> int | float:
+    """A whole number; beyond 64 bits it is a float, as orjson has it."""
+    if len(digits) <= 20 and LEAST_INTEGER <= int(digits) <= LARGEST_INTEGER:
+        return int(digits)
+    return to_finite(digits)
 
 
 def explain(error: orjson.JSONDecodeError, body: bytes) -> str:
@@ -56,6 +80,8 @@ def explain(error: orjson.JSONDecodeError, body: bytes) -> str:
 
 def dump(value: Any) -> str:
     """The value as JSON, cut at 256 bytes, to be quoted in a message."""
+    if isinstance(value, float):
+        return json.dumps(value)  # with NaN and infinity as the tokens that came
     try:
         text = orjson.dumps(value)
     except TypeError:

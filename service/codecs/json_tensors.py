@@ -1,27 +1,34 @@
-"""TensorFlow Serving's JSON: `instances` and `inputs` to arrays, arrays to `predictions` and `outputs`.
+"""TensorFlow Serving's JSON to arrays: `instances` and `inputs` of a parsed body.
 
-Numbers go to float32 and back without loss: what the model answered is what parses, as float32, from the answer. JSON
-has no NaN or infinity, so such an answer is refused, naming the place; TensorFlow Serving writes tokens that are no
-JSON. Small integers are range-checked, which TensorFlow Serving does not do.
+Small integers are range-checked, which TensorFlow Serving does not do. `json_numbers` does the same for the bodies that
+have only numbers, several times faster; what it does not take comes here, and every error sentence is from here.
 """
 
 from typing import Any
 
 import numpy as np
 
-from service.codecs.json_document import Document, dump
-from service.codecs.json_values import decode_tensor, is_base64
+from service.codecs.json_document import dump
+from service.codecs.json_values import (
+    convert,
+    convert_leaves,
+    decode_tensor,
+    explain_tensor,
+    find_first,
+    is_base64,
+    outline,
+)
 from service.engine.signature import Signature, TensorSpec
 from service.errors import InvalidPayload, UnsupportedType
 
 Arrays = dict[str, np.ndarray]
 
 
-def decode_instances(document: Document, signature: Signature) -> Arrays:
+def decode_instances(document: dict[str, Any], signature: Signature) -> Arrays:
     """Row format: one element of `instances` per row of the batch.
 
     Args:
-        document: a body whose value is an object with the key `instances`.
+        document: a body with the key `instances`.
         signature: what the arrays are for.
 
     Returns:
@@ -30,23 +37,23 @@ def decode_instances(document: Document, signature: Signature) -> Arrays:
     Raises:
         InvalidPayload: the rows do not fit the signature.
     """
-    rows = document.value["instances"]
+    rows = document["instances"]
     if not isinstance(rows, list):
         raise InvalidPayload(f"JSON Value: {dump(rows)} Expecting 'instances' to be an list/array")
     if not rows:
-        raise InvalidPayload(f"JSON Value: {dump(document.value)} No values in 'instances' array")
+        raise InvalidPayload(f"JSON Value: {dump(document)} No values in 'instances' array")
     if is_named(rows[0]):
-        return decode_named_rows(rows, signature, document)
+        return decode_named_rows(rows, signature)
     if len(signature.inputs) != 1:
         raise InvalidPayload(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             f"tensorinfo_map. Inputs: {', '.join(signature.inputs)}"
         )
     [spec] = signature.inputs.values()
-    return {spec.name: decode_batch(rows, spec, "", document)}
+    return {spec.name: decode_batch(rows, spec, "")}
 
 
-def decode_named_rows(rows: list[Any], signature: Signature, document: Document) -> Arrays:
+def decode_named_rows(rows: list[Any], signature: Signature) -> Arrays:
     """Rows that are objects keyed by input name."""
     names = signature.inputs.keys()
     for index, row in enumerate(rows):
@@ -55,10 +62,25 @@ def decode_named_rows(rows: list[Any], signature: Signature, document: Document)
             raise InvalidPayload(f"Expecting object but got {kind} at item {index} of input list")
         if row.keys() != names:
             raise wrong_keys(row, index, signature)
+    arrays = convert_scalars(rows, list(signature.inputs.values()))
+    if arrays is not None:
+        return arrays
     return {
-        name: decode_batch([row[name] for row in rows], spec, f".{name}", document)
-        for name, spec in signature.inputs.items()
+        name: decode_batch([row[name] for row in rows], spec, f".{name}") for name, spec in signature.inputs.items()
     }
+
+
+def convert_scalars(rows: list[dict[str, Any]], specs: list[TensorSpec]) -> Arrays | None:
+    """All inputs in one step where each is one value per row and all are of one type, such as a table's columns."""
+    first = specs[0] if specs else None
+    if first is None or not first.has_json:
+        return None
+    if any(spec.dtype != first.dtype or spec.shape != (-1,) for spec in specs):
+        return None
+    array = convert_leaves([row[spec.name] for spec in specs for row in rows], first)
+    if array is None:
+        return None
+    return dict(zip((spec.name for spec in specs), array.reshape(len(specs), len(rows)), strict=True))
 
 
 def wrong_keys(row: dict[str, Any], index: int, signature: Signature) -> InvalidPayload:
@@ -76,41 +98,37 @@ def wrong_keys(row: dict[str, Any], index: int, signature: Signature) -> Invalid
     )
 
 
-def decode_batch(rows: list[Any], spec: TensorSpec, key: str, document: Document) -> np.ndarray:
+def decode_batch(rows: list[Any], spec: TensorSpec, key: str) -> np.ndarray:
     """One input's values of all rows as one array; `key` is `.name` where rows are objects."""
-    array = convert_numbers(rows, spec, document)
+    shape = outline(rows[0])
+    array = convert(rows, (len(rows), *shape), spec)
     if array is None:
-        array = decode_elements(rows, spec, key)
+        raise explain_rows(rows, shape, spec, key)
     if not spec.accepts(array.shape):
-        if spec.shape and spec.accepts((spec.shape[0], *array.shape[1:])):
+        if spec.shape and spec.accepts((spec.shape[0], *shape)):
             raise InvalidPayload(f"'instances' has {len(rows)} rows, but input '{spec.name}' takes {spec.shape[0]}")
-        sentence = f"instances[0]{key} has shape {list(array.shape[1:])}, but input '{spec.name}' takes "
+        sentence = f"instances[0]{key} has shape {list(shape)}, but input '{spec.name}' takes "
         raise wrap(InvalidPayload(f"{sentence}{row_shape(spec)} {spec.type_name}"), 0, key)
     return array
 
 
-def decode_elements(rows: list[Any], spec: TensorSpec, key: str) -> np.ndarray:
-    """The rows one by one, so that an error names the row and the place in it."""
-    elements: list[np.ndarray] = []
-    for index, row in enumerate(rows):
-        if is_named(row):
-            raise InvalidPayload(f"Expecting value/list but got object at item {index} of input list")
-        try:
-            element = decode_tensor(row, spec, f"instances[{index}]{key}")
-            check_alike(elements[0] if elements else element, element, index)
-        except (InvalidPayload, UnsupportedType) as error:
-            raise wrap(error, index, key) from None
-        elements.append(element)
-    return np.stack(elements)
-
-
-def check_alike(first: np.ndarray, element: np.ndarray, index: int) -> None:
-    """Refuses a row of another size or shape than the first."""
-    if element.size != first.size:
-        raise InvalidPayload(f"Expecting tensor size: {first.size} but got: {element.size} (at instances[{index}])")
-    if element.shape != first.shape:
-        expected, given = (str(list(shape)).replace(" ", "") for shape in (first.shape, element.shape))
-        raise InvalidPayload(f"Expecting shape {expected} but got: {given} (at instances[{index}])")
+def explain_rows(rows: list[Any], shape: tuple[int, ...], spec: TensorSpec, key: str) -> InvalidPayload:
+    """The error for rows of which one is wrong in itself, or not of the first one's shape."""
+    index = find_first(rows, lambda part: convert(part, (len(part), *shape), spec) is not None)
+    row = rows[index]
+    if is_named(row):
+        return InvalidPayload(f"Expecting value/list but got object at item {index} of input list")
+    given = outline(row)
+    if convert(row, given, spec) is None:
+        return wrap(explain_tensor(row, given, spec, f"instances[{index}]{key}"), index, key)
+    size, expected = (int(np.prod(sizes)) for sizes in (given, shape))
+    if size != expected:
+        unlike = f"Expecting tensor size: {expected} but got: {size}"
+    else:
+        unlike = "Expecting shape {} but got: {}".format(
+            *(str(list(sizes)).replace(" ", "") for sizes in (shape, given))
+        )
+    return wrap(InvalidPayload(f"{unlike} (at instances[{index}])"), index, key)
 
 
 def wrap(error: InvalidPayload | UnsupportedType, index: int, key: str) -> InvalidPayload:
@@ -127,11 +145,11 @@ def row_shape(spec: TensorSpec) -> str:
     return str(list(spec.shape[1:]))
 
 
-def decode_inputs(document: Document, signature: Signature) -> Arrays:
+def decode_inputs(document: dict[str, Any], signature: Signature) -> Arrays:
     """Columnar format: a whole tensor, or an object with one per input; further names are ignored.
 
     Args:
-        document: a body whose value is an object with the key `inputs`.
+        document: a body with the key `inputs`.
         signature: what the arrays are for.
 
     Returns:
@@ -141,56 +159,29 @@ def decode_inputs(document: Document, signature: Signature) -> Arrays:
         InvalidPayload: the tensors do not fit the signature.
         UnsupportedType: JSON has no form for an input's type.
     """
-    value = document.value["inputs"]
+    value = document["inputs"]
     if is_named(value):
         for name in signature.inputs:
             if name not in value:
                 raise InvalidPayload(f"Missing named input: {name} in 'inputs' object.")
-        return {
-            name: decode_whole(value[name], spec, f"inputs.{name}", document) for name, spec in signature.inputs.items()
-        }
+        return {name: decode_whole(value[name], spec, f"inputs.{name}") for name, spec in signature.inputs.items()}
     if len(signature.inputs) != 1:
         raise InvalidPayload(
             "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
             f"tensorinfo_map. Inputs: {', '.join(signature.inputs)}"
         )
     [spec] = signature.inputs.values()
-    return {spec.name: decode_whole(value, spec, "inputs", document)}
+    return {spec.name: decode_whole(value, spec, "inputs")}
 
 
-def decode_whole(value: Any, spec: TensorSpec, place: str, document: Document) -> np.ndarray:
+def decode_whole(value: Any, spec: TensorSpec, place: str) -> np.ndarray:
     """One input's tensor."""
-    array = convert_numbers(value, spec, document)
-    if array is None:
-        array = decode_tensor(value, spec, place)
+    array = decode_tensor(value, spec, place)
     if not spec.accepts(array.shape):
         raise InvalidPayload(
             f"{place} has shape {list(array.shape)}, but input '{spec.name}' takes {list(spec.shape)} {spec.type_name}"
         )
     return array
-
-
-def convert_numbers(values: Any, spec: TensorSpec, document: Document) -> np.ndarray | None:
-    """Numbers to an array in one step, or None where value by value is needed: strings, bools and mistakes."""
-    dtype = spec.numpy_dtype
-    if dtype is None or dtype.kind not in "fiu" or document.has_booleans:
-        return None
-    try:
-        array = np.array(values)
-    except ValueError:  # lists of different lengths
-        return None
-    if array.dtype.kind not in ("fiu" if dtype.kind == "f" else "iu"):
-        return None
-    if array.dtype == dtype:
-        return array
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            array = array.astype(dtype)
-        return array if np.isfinite(array).all() else None
-    limits = np.iinfo(dtype)
-    if array.min() < limits.min or array.max() > limits.max:
-        return None
-    return array.astype(dtype)
 
 
 def is_named(value: Any) -> bool:

@@ -1,12 +1,14 @@
-"""JSON values to an array, value by value: strict, and able to say which one is wrong and where.
+"""Nested JSON values to an array: strict, at the speed of list operations, and able to say which value is wrong.
 
-The messages are TensorFlow Serving's, with the place added. This is the slow way, for strings, bools and mistakes;
-`json_tensors` takes numbers to arrays in one step.
+A list of values is checked and converted as a whole. Only where that fails is the mistake looked for, by halving: a
+large body with one mistake takes about twice the time of a right one. The messages are TensorFlow Serving's, with the
+place added.
 """
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,7 @@ from service.engine.signature import TensorSpec
 from service.errors import InvalidPayload, UnsupportedType
 
 MOST_AXES = 32
-
-Convert = Callable[[Any, str], Any]
+NUMBERS = frozenset({int, float})
 
 
 def decode_tensor(value: Any, spec: TensorSpec, place: str) -> np.ndarray:
@@ -35,97 +36,97 @@ def decode_tensor(value: Any, spec: TensorSpec, place: str) -> np.ndarray:
         InvalidPayload: lists of different lengths, a value of another type or out of the type's range.
         UnsupportedType: JSON has no form for the type.
     """
-    if spec.numpy_dtype is None:
-        raise UnsupportedType(f"Conversion of JSON Value: {dump(value)} to type: {spec.type_name}")
-    shape = outline(value, place)
-    leaves = list(flatten(value, shape, place, converter(spec)))
-    return np.array(leaves, dtype=spec.numpy_dtype).reshape(shape)
+    shape = outline(value)
+    array = convert(value, shape, spec)
+    if array is None:
+        raise explain_tensor(value, shape, spec, place)
+    return array
 
 
-def outline(value: Any, place: str) -> tuple[int, ...]:
-    """The shape that the first values of nested lists promise."""
+def outline(value: Any) -> tuple[int, ...]:
+    """The shape that the first values of nested lists promise; not followed deeper than arrays can be."""
     shape: list[int] = []
-    while isinstance(value, list):
+    while isinstance(value, list) and len(shape) <= MOST_AXES:
         shape.append(len(value))
-        if len(shape) > MOST_AXES:
-            raise InvalidPayload(f"Lists are nested deeper than {MOST_AXES} levels (at {place})")
         if not value:
             break
         value = value[0]
     return tuple(shape)
 
 
-def flatten(value: Any, shape: tuple[int, ...], place: str, convert: Convert, level: int = 0) -> Iterator[Any]:
-    """Yields the converted values in row-major order, checking that every list has the length its axis has."""
-    rank = len(shape)
-    if level == rank:
-        if isinstance(value, list):
-            raise InvalidPayload(f"Encountered list at unexpected level: {level} expected < {rank} (at {place})")
-        yield convert(value, place)
-        return
-    if not isinstance(value, list):
-        raise InvalidPayload(
-            f"JSON Value: {dump(value)} found at incorrect level: {level} in the JSON DOM. "
-            f"Expected at level: {rank} (at {place})"
-        )
-    if len(value) != shape[level]:
-        raise InvalidPayload(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} "
-            f"expected size: {shape[level]} (at {place})"
-        )
-    for index, item in enumerate(value):
-        yield from flatten(item, shape, f"{place}[{index}]", convert, level + 1)
+def convert(value: Any, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray | None:
+    """Nested lists of this shape as an array of the spec's type; None where there is any mistake."""
+    if not spec.has_json or len(shape) > MOST_AXES:
+        return None
+    leaves = gather(value, shape)
+    if leaves is None:
+        return None
+    array = convert_leaves(leaves, spec)
+    return None if array is None else array.reshape(shape)
 
 
-def converter(spec: TensorSpec) -> Convert:
-    """The conversion of one value to the spec's type."""
-    check = {"f": to_float, "i": to_integer, "u": to_integer, "b": to_bool, "O": to_bytes}[spec.numpy_dtype.kind]
-    return lambda value, place: check(value, spec, place)
+def gather(value: Any, shape: tuple[int, ...]) -> list[Any] | None:
+    """The values in row-major order, or None where the lists are not of this shape."""
+    level = [value]
+    for size in shape:
+        if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+            return None
+        level = level[0] if len(level) == 1 else list(chain.from_iterable(level))
+    return None if list in set(map(type, level)) else level
 
 
-def to_float(value: Any, spec: TensorSpec, place: str) -> float:
-    """A number whose rounding to the type is finite; integers are numbers."""
-    if type(value) not in (int, float):
-        raise wrong_type(value, spec, place)
-    if abs(value) > float(np.finfo(spec.numpy_dtype).max):
-        raise out_of_range(value, spec, place)
-    return value
+def convert_leaves(leaves: list[Any], spec: TensorSpec) -> np.ndarray | None:
+    """Values as an array of one axis; None where one is of another type or out of range."""
+    kind = spec.numpy_dtype.kind
+    types = set(map(type, leaves))
+    if kind == "f":
+        return to_floats(np.array(leaves, np.float64), spec.numpy_dtype) if types <= NUMBERS else None
+    if kind in "iu":
+        return to_integers(leaves, spec.numpy_dtype) if types <= {int} else None
+    if kind == "b":
+        return np.array(leaves, np.bool_) if types <= {bool} else None
+    return to_strings(leaves, types)
 
 
-def to_integer(value: Any, spec: TensorSpec, place: str) -> int:
-    """A whole number without a point, in the type's range."""
-    if type(value) is not int:
-        raise wrong_type(value, spec, place)
-    limits = np.iinfo(spec.numpy_dtype)
-    if not limits.min <= value <= limits.max:
-        raise out_of_range(value, spec, place)
-    return value
+def to_floats(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+    """Doubles to the type; None where one is finite and its rounding is not."""
+    try:
+        with np.errstate(over="raise"):
+            return numbers.astype(dtype, copy=False)
+    except FloatingPointError:
+        return None
 
 
-def to_bool(value: Any, spec: TensorSpec, place: str) -> bool:
-    """`true` or `false`, and nothing that merely resembles them."""
-    if type(value) is not bool:
-        raise wrong_type(value, spec, place)
-    return value
+def to_integers(leaves: list[int], dtype: np.dtype) -> np.ndarray | None:
+    """Whole numbers to the type; None where one is out of its range."""
+    try:
+        return np.array(leaves, dtype)
+    except OverflowError:
+        return None
 
 
-def to_bytes(value: Any, spec: TensorSpec, place: str) -> bytes:
-    """A string as UTF-8, or the bytes of `{"b64": "..."}`."""
-    if type(value) is str:
-        return value.encode()
-    if type(value) is dict:
-        if not is_base64(value) or type(value["b64"]) is not str:
-            raise InvalidPayload(f"JSON Value: {dump(value)} not formatted correctly for base64 data (at {place})")
-        return decode_base64(value["b64"], place)
-    raise wrong_type(value, spec, place)
+def to_strings(leaves: list[Any], types: set[type]) -> np.ndarray | None:
+    """Strings as UTF-8 and `{"b64": ...}` as the bytes it stands for; None where there is something else."""
+    if types <= {str}:
+        strings = [text.encode() for text in leaves]
+    elif types <= {str, dict}:
+        strings = [leaf.encode() if type(leaf) is str else decode_base64(leaf) for leaf in leaves]
+        if None in strings:
+            return None
+    else:
+        return None
+    return np.array(strings, object)
 
 
-def decode_base64(text: str, place: str) -> bytes:
-    """Bytes of standard base64; the padding may be missing, as TensorFlow Serving has it."""
+def decode_base64(value: Any) -> bytes | None:
+    """The bytes of `{"b64": ...}`, or None where there are none; the padding may be missing, as TensorFlow has it."""
+    if not is_base64(value) or type(value["b64"]) is not str:
+        return None
+    text = value["b64"]
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidPayload(f"Unable to base64 decode (at {place})") from None
+        return None
 
 
 def is_base64(value: Any) -> bool:
@@ -133,17 +134,64 @@ def is_base64(value: Any) -> bool:
     return type(value) is dict and len(value) == 1 and "b64" in value
 
 
-def wrong_type(value: Any, spec: TensorSpec, place: str) -> InvalidPayload:
-    """The error for a value of another type."""
+def find_first(items: list[Any], is_right: Callable[[list[Any]], bool]) -> int:
+    """The index of the first item that is wrong; one of them is.
+
+    Args:
+        items: a list.
+        is_right: whether a part of the list has no wrong item.
+    """
+    start, end = 0, len(items)
+    while end - start > 1:
+        middle = (start + end) // 2
+        if is_right(items[start:middle]):
+            start = middle
+        else:
+            end = middle
+    return start
+
+
+def explain_tensor(
+    value: Any, shape: tuple[int, ...], spec: TensorSpec, place: str
+) -> InvalidPayload | UnsupportedType:
+    """The error for nested lists that `convert` does not take: about the first mistake in them."""
+    if not spec.has_json:
+        return UnsupportedType(f"Conversion of JSON Value: {dump(value)} to type: {spec.type_name}")
+    rank = len(shape)
+    if rank > MOST_AXES:
+        return InvalidPayload(f"Lists are nested deeper than {MOST_AXES} levels (at {place})")
+    for level, size in enumerate(shape):
+        if not isinstance(value, list):
+            return InvalidPayload(
+                f"JSON Value: {dump(value)} found at incorrect level: {level} in the JSON DOM. "
+                f"Expected at level: {rank} (at {place})"
+            )
+        if len(value) != size:
+            return InvalidPayload(
+                f"Encountered list at unexpected size: {len(value)} at level: {level} "
+                f"expected size: {size} (at {place})"
+            )
+        rest = shape[level + 1 :]
+        index = find_first(value, lambda part, rest=rest: convert(part, (len(part), *rest), spec) is not None)
+        value, place = value[index], f"{place}[{index}]"
+    if isinstance(value, list):
+        return InvalidPayload(f"Encountered list at unexpected level: {rank} expected < {rank} (at {place})")
+    return explain_value(value, spec, place)
+
+
+def explain_value(value: Any, spec: TensorSpec, place: str) -> InvalidPayload:
+    """The error for a value that is none of the spec's type."""
+    kind = spec.numpy_dtype.kind
+    if type(value) in {"f": (int, float), "i": (int,), "u": (int,)}.get(kind, ()):
+        limits = np.finfo(spec.numpy_dtype) if kind == "f" else np.iinfo(spec.numpy_dtype)
+        return InvalidPayload(
+            f"JSON Value: {dump(value)} is out of range for type: {spec.type_name}, "
+            f"which holds {limits.min} to {limits.max} (at {place})"
+        )
+    if kind == "O" and is_base64(value) and type(value["b64"]) is str:
+        return InvalidPayload(f"Unable to base64 decode (at {place})")
+    if kind == "O" and type(value) is dict:
+        return InvalidPayload(f"JSON Value: {dump(value)} not formatted correctly for base64 data (at {place})")
     return InvalidPayload(
         f"JSON Value: {dump(value)} Type: {type_name(value)} is not of expected type: {spec.type_name} (at {place})"
-    )
-
-
-def out_of_range(value: Any, spec: TensorSpec, place: str) -> InvalidPayload:
-    """The error for a number that the type cannot hold."""
-    limits = np.finfo(spec.numpy_dtype) if spec.numpy_dtype.kind == "f" else np.iinfo(spec.numpy_dtype)
-    return InvalidPayload(
-        f"JSON Value: {dump(value)} is out of range for type: {spec.type_name}, "
-        f"which holds {limits.min} to {limits.max} (at {place})"
     )

@@ -1,16 +1,10 @@
-"""What the rest of the service knows of a model in memory."""
+"""What the engine knows of a model in memory."""
 
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-import numpy as np
-
+from service.engine.interface import Arrays
 from service.engine.signature import Signature
-
-# A version's life, in TensorFlow Serving's words.
-START, LOADING, AVAILABLE, END = "START", "LOADING", "AVAILABLE", "END"
-
-# What `model.json` says: task, labels, features, metrics, an example; empty for a SavedModel of another make.
-Description = dict[str, Any]
 
 
 class InvalidInput(Exception):
@@ -21,20 +15,18 @@ class Model(Protocol):
     """One loaded version of a model.
 
     Attributes:
-        name, version: which one.
         signatures: by name.
     """
 
-    name: str
-    version: int
-    signatures: dict[str, Signature]
+    signatures: Mapping[str, Signature]
 
-    def call(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def call(self, signature: str, inputs: Arrays, outputs: Sequence[str] = ()) -> Arrays:
         """Runs a signature.
 
         Args:
             signature: its name.
             inputs: one array per input, of the shapes and types that the signature states.
+            outputs: those that are wanted; empty for all.
 
         Returns:
             One array per output; strings are arrays of `bytes` objects.
@@ -42,3 +34,6 @@ class Model(Protocol):
         Raises:
             InvalidInput: the graph refused the inputs.
         """
+
+    def close(self) -> None:
+        """Gives the memory back; no call may be running, and none may follow."""

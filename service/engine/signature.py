@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 # TensorFlow's type names: what numpy calls them, and what TensorFlow's messages call them.
-DTYPES: dict[str, tuple[type[np.generic], str]] = {
+DTYPES: dict[str, tuple[type[np.generic] | str, str]] = {
     "DT_FLOAT": (np.float32, "float"),
     "DT_DOUBLE": (np.float64, "double"),
     "DT_INT8": (np.int8, "int8"),
@@ -19,7 +19,12 @@ DTYPES: dict[str, tuple[type[np.generic], str]] = {
     "DT_UINT64": (np.uint64, "uint64"),
     "DT_BOOL": (np.bool_, "bool"),
     "DT_STRING": (np.object_, "string"),
+    "DT_HALF": (np.float16, "half"),
+    # numpy has no bfloat16; its arrays hold the two bytes of each number, little-endian.
+    "DT_BFLOAT16": ("V2", "bfloat16"),
 }
+# Types that JSON cannot carry; TensorFlow Serving refuses them there too.
+WITHOUT_JSON = frozenset({"DT_HALF", "DT_BFLOAT16"})
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,13 @@ class TensorSpec:
 
     @cached_property
     def numpy_dtype(self) -> np.dtype | None:
-        """The numpy type; strings are arrays of `bytes` objects; None for types that numpy does not have."""
+        """The numpy type; strings are arrays of `bytes` objects; None for types that cannot be served."""
         return np.dtype(DTYPES[self.dtype][0]) if self.dtype in DTYPES else None
+
+    @property
+    def has_json(self) -> bool:
+        """Whether JSON can carry the type."""
+        return self.dtype in DTYPES and self.dtype not in WITHOUT_JSON
 
     @property
     def type_name(self) -> str:

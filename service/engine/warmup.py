@@ -10,49 +10,73 @@ from pathlib import Path
 
 import numpy as np
 
+from service.engine.interface import Arrays
 from service.engine.model import InvalidInput, Model
+from service.engine.protos import load_protos
 from service.engine.signature import TensorSpec
+from service.engine.tensor_protos import decode_tensor
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow Serving reads no more either (`WarmupConsts::kMaxNumRecords`).
 MOST_RECORDS = 1000
+MOST_BYTES = 2**31 - 1
 
 
-def warm_up(model: Model, path: Path) -> None:
+def warm_up(model: Model, path: Path, title: str) -> None:
     """Calls the model's signatures.
 
     Args:
         model: to be called.
         path: the version's folder.
+        title: what to call the model in the log.
 
     Raises:
         InvalidInput: the model refuses one of the requests that it brings itself.
+        ValueError: the file of requests is damaged.
     """
     records = path / "assets.extra" / "tf_serving_warmup_requests"
     if records.is_file():
         for signature, inputs in islice(read_requests(records), MOST_RECORDS):
+            if signature not in model.signatures:
+                raise ValueError(f"{records.name} names signature '{signature}', which the model does not have")
             model.call(signature, inputs)
     else:
-        call_with_zeros(model)
+        call_with_zeros(model, title)
 
 
-def read_requests(records: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def read_requests(records: Path) -> Iterator[tuple[str, Arrays]]:
     """Signature and inputs of each Predict request in a file of `PredictionLog` records; other kinds are skipped."""
-    import tensorflow
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    for record in tensorflow.data.TFRecordDataset(str(records)).as_numpy_iterator():
-        log = prediction_log_pb2.PredictionLog.FromString(record)
+    logs = load_protos("tensorflow_serving.apis.prediction_log_pb2")
+    for record in read_records(records):
+        log = logs.PredictionLog.FromString(record)
         if log.WhichOneof("log_type") != "predict_log":
             continue
         request = log.predict_log.request
-        inputs = {name: tensorflow.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        inputs = {name: decode_tensor(tensor, MOST_BYTES) for name, tensor in request.inputs.items()}
         yield request.model_spec.signature_name or DEFAULT_SIGNATURE, inputs
 
 
-def call_with_zeros(model: Model) -> None:
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file: length, checksum of the length, content, checksum of the content.
+
+    Raises:
+        ValueError: the file ends within a record.
+
+    Source:
+        tensorflow/core/lib/io/record_writer.h, "Format of a single record".
+    """
+    with path.open("rb") as file:
+        while head := file.read(12):
+            length = int.from_bytes(head[:8], "little")
+            content = file.read(length) if len(head) == 12 and length <= path.stat().st_size else b""
+            if len(content) < length or len(file.read(4)) < 4:
+                raise ValueError(f"{path} ends within a record")
+            yield content
+
+
+def call_with_zeros(model: Model, title: str) -> None:
     """Calls every signature whose inputs are numbers of known rank; zeros need not be to a model's liking."""
     for name, signature in model.signatures.items():
         inputs = {key: zeros(spec) for key, spec in signature.inputs.items()}
@@ -61,7 +85,7 @@ def call_with_zeros(model: Model) -> None:
         try:
             model.call(name, inputs)
         except InvalidInput as error:
-            logger.info("Signature %s of model %s does not take zeros: %s", name, model.name, error)
+            logger.info("Signature %s of %s does not take zeros: %s", name, title, error)
 
 
 def zeros(spec: TensorSpec) -> np.ndarray | None:

@@ -38,7 +38,9 @@ def create_blueprint(settings: Any, repository: Any) -> Blueprint:
 
     @pages.get("/")
     def index() -> Response:
-        names = sorted(model["name"] for model in repository.list_models())
+        # Without JavaScript there is no way to enter a token, and without one no name to be told.
+        listed = [] if settings.token_file else repository.list_models()
+        names = sorted(model["name"] for model in listed)
         return html_page(render_template("index.html", names=names), PAGE_POLICY)
 
     @pages.get("/docs")

@@ -11,7 +11,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
-from service.errors import PayloadTooLarge, ServiceError
+from service.errors import PayloadTooLarge, ServiceError, Unauthorized
 from service.protocols.paths import explain_path, is_inside
 
 
@@ -28,6 +28,8 @@ def handle_failures(app: Flask, max_body_bytes: int) -> None:
         response = failure(str(error), error.status)
         if error.retry_after_seconds is not None:
             response.headers["Retry-After"] = str(error.retry_after_seconds)
+        if isinstance(error, Unauthorized):
+            response.headers["WWW-Authenticate"] = 'Bearer realm="kiln"'
         return response
 
     @app.errorhandler(NotFound)

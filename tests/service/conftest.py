@@ -8,9 +8,9 @@ import pytest
 
 from service.app import create_app
 from service.engine.model import InvalidInput
-from service.engine.repository import Repository
 from service.engine.signature import Signature, TensorSpec
 from service.settings import Settings
+from tests.service.fake_engine import fake_repository
 
 
 def spec(name, dtype="DT_FLOAT", shape=(-1,)):
@@ -92,9 +92,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def repository(models):
-    repository = Repository(models, FakeModel)
-    repository.load_all()
-    return repository
+    return fake_repository(models, FakeModel)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from service.engine.model import InvalidInput
 from service.engine.repository import Repository
 from service.engine.signature import Signature, TensorSpec
 from service.openapi_examples import BIOPSY, PATIENT, SUMMARY
+from tests.service.fake_engine import fake_repository
 
 FEATURES = {"kind": "features", "name": "features", "range": None}
 DESCRIPTIONS = {
@@ -101,11 +102,11 @@ class PublishedModel:
 
 
 def publish(folder: Path, *names: str) -> Repository:
-    """A repository in `folder` with models of these names, found but not loaded."""
+    """A repository in `folder` with models of these names."""
     for name in names:
         extra = folder / name / "1" / "assets.extra"
         extra.mkdir(parents=True)
         (extra.parent / "saved_model.pb").write_bytes(b"")
         if DESCRIPTIONS[name]:
             (extra / "model.json").write_text(json.dumps(DESCRIPTIONS[name]))
-    return Repository(folder, PublishedModel)
+    return fake_repository(folder, PublishedModel)

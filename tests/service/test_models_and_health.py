@@ -3,15 +3,13 @@
 import json
 import logging
 import re
-import threading
 
 import pytest
 
-from service.app import create_app, start_loading
-from service.engine.repository import Repository
-from service.fleet import Fleet
+from service.app import create_app
 from service.logs import JsonFormatter, TextFormatter
 from service.settings import Settings
+from tests.service.fake_engine import fake_repository
 
 AVAILABLE = {"version": "2", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 
@@ -22,8 +20,7 @@ def test_status_tells_the_state_of_the_newest_version(client):
 
 
 def test_every_version_is_served_when_the_settings_say_so(models, fake_model):
-    repository = Repository(models, fake_model, every_version=True)
-    repository.load_all()
+    repository = fake_repository(models, fake_model, latest=0)
     client = create_app(Settings(), repository).test_client()
     states = client.get("/v1/models/echo").get_json()["model_version_status"]
     assert [state["version"] for state in states] == ["2", "1"]
@@ -59,21 +56,20 @@ def test_a_service_whose_models_are_loaded_is_ready(client):
 
 
 def test_a_model_that_is_being_loaded_is_unavailable_and_the_service_not_ready(models, fake_model):
-    client = create_app(Settings(), Repository(models, fake_model)).test_client()
+    client = create_app(Settings(), fake_repository(models, fake_model, loaded=False)).test_client()
     response = client.post("/v1/models/echo:predict", json={"inputs": [[1, 2, 3]]})
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "2"
     assert response.get_json()["error"] == "Model 'echo' is still being loaded. Try again shortly."
     ready = client.get("/v2/health/ready")
     assert ready.status_code == 503
-    assert ready.get_json()["models"]["echo"] == "version 2 is in state START"
+    assert ready.get_json()["models"]["echo"] == "version 2 is in state LOADING"
     assert client.get("/v2/health/live").status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(models, fake_model, make_version):
     make_version(models / "bad", 3, broken=True)
-    repository = Repository(models, fake_model)
-    repository.load_all()
+    repository = fake_repository(models, fake_model)
     client = create_app(Settings(), repository).test_client()
     [status] = client.get("/v1/models/bad").get_json()["model_version_status"]
     assert status["state"] == "END"
@@ -86,14 +82,13 @@ def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(models
 
 
 def test_an_empty_repository_is_not_ready_and_says_what_to_do(tmp_path, fake_model):
-    client = create_app(Settings(), Repository(tmp_path / "nothing", fake_model)).test_client()
+    client = create_app(Settings(), fake_repository(tmp_path / "nothing", fake_model)).test_client()
     assert client.get("/v1/models").get_json() == {"models": []}
     assert "Publish one" in client.get("/v2/health/ready").get_json()["reason"]
 
 
 def test_a_named_model_that_is_not_there_keeps_the_service_from_being_ready(models, fake_model):
-    repository = Repository(models, fake_model, ("echo", "absent"))
-    repository.load_all()
+    repository = fake_repository(models, fake_model, ("echo", "absent"))
     client = create_app(Settings(), repository).test_client()
     assert list(client.get("/v2/health/ready").get_json()["models"]) == ["absent"]
     assert client.post("/v1/models/named:predict", json={"inputs": 1}).status_code == 404
@@ -105,7 +100,7 @@ def test_versions_are_numbers_with_a_saved_model(models, fake_model, make_versio
     (models / "echo" / "9").mkdir()
     make_version(models / ".staging", 1)
     (models / "empty").mkdir()
-    repository = Repository(models, fake_model, every_version=True)
+    repository = fake_repository(models, fake_model, latest=0)
     assert [version.number for version in repository.versions("echo")] == [2, 1]
     assert [model["name"] for model in repository.list_models()] == ["echo", "named"]
 
@@ -114,7 +109,7 @@ def test_versions_are_numbers_with_a_saved_model(models, fake_model, make_versio
 def test_a_broken_model_json_does_not_keep_the_model_from_being_served(models, fake_model, text):
     path = models / "named" / "7" / "assets.extra" / "model.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    repository = Repository(models, fake_model)
+    repository = fake_repository(models, fake_model)
     assert "task" not in repository.list_models()[1]
 
 
@@ -122,47 +117,6 @@ def test_a_stopping_service_is_not_ready(app, client):
     app.readiness.is_stopping = lambda: True
     response = client.get("/v2/health/ready")
     assert (response.status_code, response.get_json()["reason"]) == (503, "The service is stopping.")
-
-
-def test_the_service_is_ready_when_all_workers_are_and_one_of_them_says_so(tmp_path, models, fake_model, capsys):
-    fleet = Fleet(tmp_path)
-    fleet.join(1)
-    app = create_app(Settings(), Repository(models, fake_model), fleet)
-    loaded = threading.Event()
-    fleet.mark_ready = lambda _pid: loaded.set()
-    start_loading(app, is_stopping=lambda: False)
-    assert loaded.wait(10)
-    assert "Another worker" in app.test_client().get("/v2/health/ready").get_json()["reason"]
-    assert capsys.readouterr().out == ""
-    Fleet(tmp_path).mark_ready(1)
-    assert app.test_client().get("/v2/health/ready").status_code == 200
-    assert app.readiness.settle()
-    assert not app.readiness.settle()
-
-
-def test_workers_wait_for_each_other_at_the_start_and_not_for_one_that_is_gone(tmp_path):
-    fleet = Fleet(tmp_path)
-    fleet.join(1)
-    fleet.join(2)
-    fleet.mark_ready(1)
-    assert not fleet.is_ready()
-    assert not fleet.is_spare(2)
-    fleet.leave(2)
-    assert fleet.is_ready()
-
-
-def test_a_worker_that_replaces_another_takes_requests_when_it_can_answer_them_or_nobody_else_can(tmp_path):
-    fleet = Fleet(tmp_path)
-    fleet.join(1)
-    fleet.mark_ready(1)
-    fleet.join(2)
-    assert fleet.is_ready()
-    assert fleet.is_spare(2)
-    fleet.leave(1)
-    assert not fleet.is_spare(2)
-    assert not fleet.is_ready()
-    fleet.mark_ready(2)
-    assert fleet.is_ready()
 
 
 def test_metrics_count_requests_by_served_model_and_status(client):

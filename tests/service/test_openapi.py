@@ -24,7 +24,6 @@ ROW = {"signature_name": "classify", "instances": [[[0] * 8] * 8]}
 @pytest.fixture(scope="module")
 def app(tmp_path_factory) -> KilnApp:
     repository = publish(tmp_path_factory.mktemp("models"), *MODELS)
-    repository.load_all()
     return create_app(Settings(max_body_bytes=LIMIT), repository)
 
 

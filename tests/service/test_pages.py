@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from service import pages
 from service.app import create_app
 from service.settings import Settings
-from tests.service.published_models import publish
+from tests.service.fake_engine import fake_repository
+from tests.service.published_models import PublishedModel, publish
 
 STATIC = Path(pages.__file__).parent / "static"
 
@@ -19,7 +20,6 @@ STATIC = Path(pages.__file__).parent / "static"
 @pytest.fixture
 def client(tmp_path) -> FlaskClient:
     repository = publish(tmp_path, "digits", "foreign")
-    repository.load_all()
     return create_app(Settings(), repository).test_client()
 
 
@@ -53,9 +53,9 @@ def test_the_front_page_names_the_models_where_there_are_no_scripts(client):
 
 
 def test_names_are_escaped(tmp_path):
-    repository = publish(tmp_path, "digits")
+    publish(tmp_path, "digits")
     (tmp_path / "digits").rename(tmp_path / "<b>x")
-    repository = type(repository)(tmp_path, lambda *_: None)
+    repository = fake_repository(tmp_path, PublishedModel, loaded=False)
     page = create_app(Settings(), repository).test_client().get("/").text
     assert "&lt;b&gt;x</a>" in page
     assert "<b>x" not in page

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import threading
+from contextlib import contextmanager
 
 import pytest
 from werkzeug.serving import make_server
@@ -25,17 +26,31 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    repository = publish(tmp_path_factory.mktemp("models"), "digits", "breast_cancer", "diabetes", "foreign", "broken")
-    repository.load_all()
-    server = make_server("127.0.0.1", free_port(), create_app(Settings(), repository), threaded=True)
+@contextmanager
+def serve(app):
+    server = make_server("127.0.0.1", free_port(), app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    repository = publish(tmp_path_factory.mktemp("models"), "digits", "breast_cancer", "diabetes", "foreign", "broken")
+    with serve(create_app(Settings(), repository)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded_address(tmp_path_factory):
+    """A service that wants a token."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "tokens").write_text("predict let-me-predict\nmetrics let-me-measure\n")
+    with serve(create_app(Settings(token_file=folder / "tokens"), publish(folder / "models", "digits"))) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +181,67 @@ def test_the_api_page_shows_the_document_and_sends_its_examples(address, browser
     browser.run("document.querySelector('.execute').click()")
     browser.wait_for_text(".live-responses-table tbody .response-col_status", "200")
     assert refusals(browser) == []
+
+
+ENTER_TOKEN = """
+    document.querySelector("#token input").value = arguments[0];
+    document.querySelector("#token button").click();
+"""
+
+
+def test_the_page_asks_for_a_token_and_keeps_it_while_the_tab_is_open(guarded_address, browser):
+    browser.open(f"{guarded_address}/#digits")
+    browser.wait_for_text("#token", "A token is needed.")
+    browser.run(ENTER_TOKEN, "wrong")
+    browser.wait_for_text("#token", "The token is not known.")
+    browser.run(ENTER_TOKEN, "let-me-measure")
+    browser.wait_for_text("#token", "It needs scope predict and has: metrics.")
+    browser.run(ENTER_TOKEN, "let-me-predict")
+    browser.wait_for_text(".verdict", "9 90.0 %")
+    assert browser.text("#token") == ""
+    assert browser.text("#readiness") == "ready"
+    shown = browser.text("pre")
+    assert '-H "Authorization: Bearer $KILN_TOKEN"' in shown
+    assert "let-me-predict" not in browser.run("return document.documentElement.outerHTML")
+    browser.open(f"{guarded_address}/#digits")
+    browser.wait_for_text(".verdict", "9 90.0 %")
+    assert refusals(browser) == []
+
+
+def test_a_page_that_is_open_already_asks_when_its_token_is_withdrawn(guarded_address, browser):
+    browser.open(f"{guarded_address}/")
+    browser.run("sessionStorage.setItem('kiln-token', 'let-me-predict'); location.reload()")
+    browser.wait_for_text(".verdict", "9 90.0 %")
+    # The scripts hold the token; a service that refuses it looks to them like this.
+    browser.run(
+        """
+        const real = window.fetch;
+        window.fetch = (address, options) => real(address, { ...options, headers: { Authorization: "Bearer gone" } });
+        """
+    )
+    browser.click("An example of the test set")
+    browser.wait_for_text("#token", "The token is not known.")
+    browser.wait_for_text("h1", "digits")
+
+
+def test_the_api_page_sends_the_token_that_was_entered_there(guarded_address, browser):
+    browser.open(f"{guarded_address}/docs#/models/listModels")
+    browser.wait_for_text("#swagger-ui", "Authorize")
+    browser.run("document.querySelector('.btn.authorize').click()")
+    browser.wait_for_text("#swagger-ui", "Available authorizations")
+    browser.run(
+        """
+        const field = document.querySelector(".auth-container input");
+        Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(field, arguments[0]);
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+        document.querySelector(".auth-btn-wrapper .authorize").click();
+        """,
+        "let-me-predict",
+    )
+    browser.wait_for_text(".auth-container", "Logout")
+    browser.run("document.querySelector('.btn-done').click()")
+    browser.wait_for_text("#swagger-ui", "Try it out")
+    browser.run("document.querySelector('.try-out__btn').click()")
+    browser.wait_for_text("#swagger-ui", "Execute")
+    browser.run("document.querySelector('.execute').click()")
+    browser.wait_for_text(".live-responses-table tbody .response-col_status", "200")

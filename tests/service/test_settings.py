@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.announcement import describe, shorten
-from service.engine.repository import Repository
 from service.errors import InvalidSettings
 from service.settings import Settings, describe_variables, variable_name
+from tests.service.fake_engine import fake_repository
 
 WRONG = {
     "KILN_PRT": ("80", "Unknown variable KILN_PRT. The service knows: KILN_HOST, KILN_PORT, "),
@@ -17,7 +17,7 @@ WRONG = {
     "KILN_WORKERS": ("0", "KILN_WORKERS is '0': expected a whole number from 1 to 64."),
     "KILN_THREADS": ("1e3", "KILN_THREADS is '1e3': expected a whole number"),
     "KILN_MODELS": ("a,,b", "KILN_MODELS is 'a,,b': expected names of models separated by commas."),
-    "KILN_VERSIONS": ("newest", "KILN_VERSIONS is 'newest': expected one of: latest, all."),
+    "KILN_VERSIONS": ("newest", "KILN_VERSIONS is 'newest': expected latest, latest:N (the N newest) or all."),
     "KILN_MAX_BODY_BYTES": ("32MB", "KILN_MAX_BODY_BYTES is '32MB'"),
     "KILN_LOG_LEVEL": ("loud", "expected one of: debug, info, warning, error."),
     "KILN_LOG_FORMAT": ("xml", "expected one of: auto, json, text."),
@@ -29,6 +29,43 @@ def test_a_wrong_variable_is_refused_with_a_sentence(name, text, sentence):
     with pytest.raises(InvalidSettings) as caught:
         Settings.from_env({name: text})
     assert sentence in str(caught.value)
+
+
+TOGETHER = {
+    "certificate alone": (
+        {"KILN_GRPC_TLS_CERTIFICATE": "/tls/tls.crt"},
+        "KILN_GRPC_TLS_CERTIFICATE is set without KILN_GRPC_TLS_KEY. Set both for TLS, or neither for plain gRPC.",
+    ),
+    "key alone": (
+        {"KILN_GRPC_TLS_KEY": "/tls/tls.key"},
+        "KILN_GRPC_TLS_KEY is set without KILN_GRPC_TLS_CERTIFICATE. Set both for TLS, or neither for plain gRPC.",
+    ),
+    "fleet without models": (
+        {"KILN_TENSORFLOW_SERVING": "serving:8500"},
+        "KILN_TENSORFLOW_SERVING is set without KILN_MODELS. TensorFlow Serving does not say which models it has: "
+        "name them, separated by commas.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environment", "sentence"), list(TOGETHER.values()), ids=list(TOGETHER))
+def test_variables_that_need_each_other_are_refused_alone(environment, sentence):
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env(environment)
+    assert str(caught.value) == sentence
+
+
+def test_variables_that_need_each_other_are_taken_together():
+    settings = Settings.from_env(
+        {
+            "KILN_GRPC_TLS_CERTIFICATE": "/tls/tls.crt",
+            "KILN_GRPC_TLS_KEY": "/tls/tls.key",
+            "KILN_TENSORFLOW_SERVING": "serving:8500, other:8500",
+            "KILN_MODELS": "digits",
+        }
+    )
+    assert (settings.grpc_tls_certificate, settings.grpc_tls_key) == (Path("/tls/tls.crt"), Path("/tls/tls.key"))
+    assert settings.tensorflow_serving == ("serving:8500", "other:8500")
 
 
 def test_an_address_set_by_kubernetes_is_explained():
@@ -67,8 +104,7 @@ def test_every_variable_is_described():
 
 
 def test_the_announcement_has_a_command_made_from_an_example(models, fake_model):
-    repository = Repository(models, fake_model)
-    repository.load_all()
+    repository = fake_repository(models, fake_model)
     lines = describe(Settings(), repository)
     assert lines[0] == "Kiln serves echo, named on http://127.0.0.1:8080"
     assert (
@@ -79,8 +115,7 @@ def test_the_announcement_has_a_command_made_from_an_example(models, fake_model)
 
 def test_the_announcement_names_what_is_not_served(models, fake_model, make_version):
     make_version(models / "bad", 1, broken=True)
-    repository = Repository(models, fake_model, ("bad",))
-    repository.load_all()
+    repository = fake_repository(models, fake_model, ("bad",))
     assert describe(Settings(), repository) == [
         "Not served: bad: version 1 is in state END",
         "Kiln listens on http://127.0.0.1:8080 without a model to serve.",

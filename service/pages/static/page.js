@@ -2,17 +2,20 @@
 
 import { element, percent, short } from "./elements.js";
 import { showPanel } from "./panel.js";
-import { listModels, readiness } from "./service.js";
+import { listModels, readiness, TokenNeeded } from "./service.js";
 import { stateOf } from "./states.js";
+import { tokenForm } from "./token.js";
 
 const WHILE_LOADING_MILLISECONDS = 1000;
 const OTHERWISE_MILLISECONDS = 15000;
 
 const list = document.getElementById("models");
 const panel = document.getElementById("model");
+const question = document.getElementById("token");
 const badge = document.getElementById("readiness");
 
 let models = [];
+let timer;
 const shown = { list: "", panel: "" }; // what each part was made from: it is made anew only when that changes
 
 async function refresh() {
@@ -21,15 +24,27 @@ async function refresh() {
     const [found, health] = await Promise.all([listModels(), readiness()]);
     models = found.sort((a, b) => a.name.localeCompare(b.name));
     ready = health.ready;
+    question.replaceChildren();
     badge.textContent = ready ? "ready" : "not ready yet";
     badge.className = `readiness state ${ready ? "good" : ""}`;
     render();
   } catch (error) {
+    if (error instanceof TokenNeeded) return; // asking again every second would not bring a token
     badge.textContent = "no answer";
     badge.className = "readiness state bad";
     if (models.length === 0) panel.replaceChildren(element("p", { className: "error", role: "alert", textContent: error.message }));
   }
-  window.setTimeout(refresh, ready ? OTHERWISE_MILLISECONDS : WHILE_LOADING_MILLISECONDS);
+  window.clearTimeout(timer);
+  timer = window.setTimeout(refresh, ready ? OTHERWISE_MILLISECONDS : WHILE_LOADING_MILLISECONDS);
+}
+
+/** Asks for a token, and goes on once there is one; what is shown and entered below stays. */
+function askForToken({ detail: sentence }) {
+  badge.textContent = "needs a token";
+  badge.className = "readiness state";
+  window.clearTimeout(timer);
+  question.replaceChildren(tokenForm(sentence, refresh));
+  document.getElementById("token-field").focus();
 }
 
 function render() {
@@ -82,6 +97,7 @@ function emptyNote() {
     "The model repository is empty. Publish a model into it (KILN_MODEL_REPOSITORY/NAME/1/saved_model.pb), then start the service again." });
 }
 
+window.addEventListener("tokenneeded", askForToken);
 window.addEventListener("hashchange", () => {
   render();
   panel.focus({ preventScroll: true });

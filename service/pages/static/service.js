@@ -1,10 +1,16 @@
 // Calls to the service. Every failure becomes an Error whose message can be shown.
 
+import { authorization, hasToken } from "./token.js";
+
+/** The service wants a token, or another one. */
+export class TokenNeeded extends Error {}
+
 /** The parsed JSON of an answer. Addresses are relative, so the page also works behind a path prefix. */
 async function call(address, options) {
   let response;
   try {
-    response = await fetch(address, { cache: "no-store", ...options });
+    const headers = { ...options?.headers, ...authorization() };
+    response = await fetch(address, { cache: "no-store", ...options, headers });
   } catch {
     throw new Error("The service does not answer. Is it still running?");
   }
@@ -14,6 +20,11 @@ async function call(address, options) {
     body = JSON.parse(text);
   } catch {
     throw new Error(`The service answered ${response.status} with something that is not JSON: ${text.slice(0, 200)}`);
+  }
+  if (response.status === 401 || response.status === 403) {
+    const error = new TokenNeeded(body?.error || "The service asks for a token.");
+    window.dispatchEvent(new CustomEvent("tokenneeded", { detail: error.message }));
+    throw error;
   }
   if (!response.ok && !(body && typeof body === "object" && "ready" in body)) {
     throw new Error((body && body.error) || `The service answered ${response.status}.`);
@@ -57,8 +68,9 @@ export function predict(path, body) {
   return call(`${path}:predict`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
 }
 
-/** The same request for a shell. */
+/** The same request for a shell, which is to have a token of its own. */
 export function curlCommand(path, body) {
   const address = new URL(`${path}:predict`, document.baseURI).href.replaceAll("'", "%27");
-  return `curl -s '${address}' -d '${body.replaceAll("'", "'\\''")}'`;
+  const token = hasToken() ? ' -H "Authorization: Bearer $KILN_TOKEN"' : "";
+  return `curl -s '${address}'${token} -d '${body.replaceAll("'", "'\\''")}'`;
 }

@@ -1,0 +1,14 @@
+# ruff: noqa: N999
+"""gunicorn's configuration of the floor and the plain handler: Kiln's own, but for its hooks and its logging."""
+
+import runpy
+from pathlib import Path
+
+from gunicorn.config import Config
+
+OWN = {"wsgi_app", "logger_class", "loglevel"}
+
+loglevel = "warning"
+for name, value in runpy.run_path(str(Path(__file__).parent.parent / "service" / "gunicorn.conf.py")).items():
+    if name in Config().settings and name not in OWN and not callable(value):
+        globals()[name] = value

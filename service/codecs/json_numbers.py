@@ -1,0 +1,231 @@
+"""The quick way for the bodies that nearly all requests have: numbers, straight from the text into arrays.
+
+simdjson parses the text, and copies the numbers of nested lists into one buffer without making a Python object of
+any. Where a body has anything else in it (strings, bools, mistakes, keys of no meaning), the quick way says so, and the
+strict one of `json_tensors` takes over. What the quick way takes, the strict one would take too, to the same array:
+
+- Numbers: simdjson's buffers refuse what is no number, and for integer types what has a point or an exponent.
+- Lists: a buffer holds the numbers of whatever lists there were, so the lists are checked apart. Every list that the
+  shape promises is visited and has the length of its axis, and the text has no more `[` than lists were visited.
+- Keys: each stands once, and none is superfluous.
+"""
+
+from itertools import accumulate
+from operator import mul
+from typing import Any
+
+import numpy as np
+from simdjson import Array, Object, Parser
+
+from service.codecs.json_values import MOST_AXES, to_floats
+from service.engine.signature import Signature, TensorSpec
+
+Arrays = dict[str, np.ndarray]
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which simdjson skips, though it is no JSON
+# Below, the strict way is as quick.
+LEAST_WORTHWHILE_BYTES = 512
+# Up to there `bytes.count` is quicker than numpy.
+SHORT_BYTES = 16_384
+# The key of the values, by the keys of the body in their order.
+VALUES_KEYS = {
+    ("instances",): "instances",
+    ("signature_name", "instances"): "instances",
+    ("instances", "signature_name"): "instances",
+    ("inputs",): "inputs",
+    ("signature_name", "inputs"): "inputs",
+    ("inputs", "signature_name"): "inputs",
+}
+# simdjson's name of the buffer for a kind of numpy type, and what numpy calls its numbers.
+BUFFERS = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
+# A parser keeps some ten times the bytes of the largest body that it has seen.
+LARGEST_BODY_FOR_REUSE = 2**20
+
+# Parsers at rest. A parser has one document at a time, so each request takes one for itself.
+idle: list[Parser] = []
+
+
+class NumberDocument:
+    """A parsed body whose numbers have not been read yet; to be closed when they have been.
+
+    Args:
+        parser: whose document it is.
+        root: the document.
+        body: its text.
+
+    Attributes:
+        key: `instances` or `inputs`; None where the body is not of the kind that the quick way takes.
+        signature_name: as it stands there, or "".
+    """
+
+    __slots__ = ("_body", "_parser", "_values", "key", "signature_name")
+
+    def __init__(self, parser: Parser, root: Any, body: bytes) -> None:
+        keys = tuple(root) if type(root) is Object else ()
+        name = root["signature_name"] if len(keys) == 2 and "signature_name" in keys else ""
+        self.key = VALUES_KEYS.get(keys) if type(name) is str else None
+        self.signature_name = name
+        self._values = root[self.key] if self.key else None
+        self._parser, self._body = parser, body
+
+    def close(self) -> None:
+        """Lets the parser go to another request."""
+        self._values = None
+        if len(self._body) <= LARGEST_BODY_FOR_REUSE:
+            idle.append(self._parser)
+
+    def decode(self, signature: Signature) -> Arrays | None:
+        """Gives one array per input, of the shapes and types that the signature states; None where there is any doubt.
+
+        Args:
+            signature: what the arrays are for.
+        """
+        specs = signature.inputs
+        is_scalar = 1 if self.key == "instances" else 0
+        for name, spec in specs.items():
+            # An object with the one key `b64` stands for bytes, whatever the inputs are called.
+            if not spec.has_json or spec.numpy_dtype.kind not in "fiu" or name == "b64":
+                return None
+            if len(specs) > 1 and spec.shape is not None and len(spec.shape) <= is_scalar:
+                return None
+        try:
+            arrays, lists = self._read(specs)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return None
+        return arrays if lists == count_brackets(self._body) else None
+
+    def _read(self, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
+        """The arrays, and how many lists there should be."""
+        values = self._values
+        if self.key == "inputs" and type(values) is Object:
+            return read_columns(values, specs)
+        if self.key == "instances" and type(values[0]) is Object:
+            return read_rows(values, specs)
+        if len(specs) != 1:
+            raise ValueError("no names")
+        [spec] = specs.values()
+        array, lists = read_tensor(values, spec)
+        return {spec.name: array}, lists
+
+
+def open_numbers(body: bytes) -> NumberDocument | None:
+    """Parses a body; None where it is no JSON, or not of the kind that the quick way takes.
+
+    Args:
+        body: as it came.
+    """
+    if len(body) < LEAST_WORTHWHILE_BYTES or body.startswith(BYTE_ORDER_MARK):
+        return None
+    parser = take_parser() if len(body) <= LARGEST_BODY_FOR_REUSE else Parser()
+    try:
+        document = NumberDocument(parser, parser.parse(body), body)
+    except (ValueError, RuntimeError):  # no JSON, lists too deep, integers beyond 64 bits
+        return None
+    if document.key is None:
+        document.close()
+        return None
+    return document
+
+
+def take_parser() -> Parser:
+    """A parser at rest, or a new one."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return Parser()
+
+
+def read_columns(values: Object, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
+    """The arrays in an object with a tensor per input, and how many lists there should be."""
+    if len(values) != len(specs):
+        raise ValueError("other keys than inputs")
+    arrays, lists = {}, 0
+    for name, spec in specs.items():
+        arrays[name], count = read_tensor(values[name], spec)
+        lists += count
+    return arrays, lists
+
+
+def read_rows(rows: Array, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
+    """The arrays in objects with a list per input, and how many lists there should be."""
+    objects = list(rows)
+    if set(map(len, objects)) != {len(specs)}:
+        raise ValueError("other keys than inputs")
+    arrays, lists = {}, 1
+    for name, spec in specs.items():
+        parts = [read_numbers(row[name], spec.numpy_dtype) for row in objects]
+        shapes = {shape for _, shape in parts}
+        if len(shapes) > 1:
+            raise ValueError("rows of different shapes")
+        [shape] = shapes
+        numbers = np.concatenate([numbers for numbers, _ in parts])
+        arrays[name] = fit(numbers, (len(parts), *shape), spec)
+        lists += len(parts) * count_lists(shape)
+    return arrays, lists
+
+
+def read_tensor(value: Array, spec: TensorSpec) -> tuple[np.ndarray, int]:
+    """One input's whole tensor, and how many lists it should be made of."""
+    numbers, shape = read_numbers(value, spec.numpy_dtype)
+    return fit(numbers, shape, spec), count_lists(shape)
+
+
+def read_numbers(value: Array, dtype: np.dtype) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The numbers in nested lists as doubles or 64-bit integers, and the shape of the lists.
+
+    Whether there are other lists than this shape needs remains to be seen.
+    """
+    name, wide = BUFFERS[dtype.kind]
+    numbers = np.frombuffer(value.as_buffer(of_type=name), wide)
+    shape = []
+    first: Any = value
+    while type(first) is Array:
+        shape.append(len(first))
+        first = first[0]
+    if len(shape) > MOST_AXES or not has_lengths(value, shape):
+        raise ValueError("lists of different lengths")
+    return numbers, tuple(shape)
+
+
+def has_lengths(value: Array, shape: list[int]) -> bool:
+    """Whether the list and all lists in it that the shape promises have their lengths."""
+    if len(value) != shape[0]:
+        return False
+    if len(shape) == 2:
+        return set(map(len, value)) == {shape[1]}
+    return len(shape) == 1 or all(has_lengths(item, shape[1:]) for item in value)
+
+
+def count_lists(shape: tuple[int, ...]) -> int:
+    """How many lists an array of this shape is made of."""
+    return sum(accumulate(shape[:-1], mul, initial=1))
+
+
+def count_brackets(body: bytes) -> int:
+    """How many `[` there are in a text."""
+    if len(body) < SHORT_BYTES:
+        return body.count(b"[")
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")))
+
+
+def fit(numbers: np.ndarray, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
+    """The numbers as an array of the spec's type.
+
+    Raises:
+        ValueError: they are out of its range, not as many, or the shape is not one that the spec takes.
+    """
+    dtype = spec.numpy_dtype
+    array = to_floats(numbers, dtype) if dtype.kind == "f" else to_range(numbers, dtype)
+    if array is None or not spec.accepts(shape):
+        raise ValueError("not what the signature takes")
+    return array.reshape(shape)
+
+
+def to_range(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+    """64-bit integers to the type; None where one is out of its range."""
+    if numbers.dtype == dtype:
+        return numbers
+    limits = np.iinfo(dtype)
+    if numbers.min() < limits.min or numbers.max() > limits.max:
+        return None
+    return numbers.astype(dtype)

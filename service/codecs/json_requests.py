@@ -1,0 +1,109 @@
+"""A request for a prediction in TensorFlow Serving's JSON, read in the order in which its mistakes are reported.
+
+First comes what needs no model: that it is JSON, an object, and what `signature_name` says. Then the caller looks up
+the model and the signature, and asks for the arrays.
+"""
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from service.codecs.json_document import dump, parse_document
+from service.codecs.json_numbers import open_numbers
+from service.codecs.json_tensors import decode_inputs, decode_instances
+from service.engine.signature import Signature
+from service.errors import InvalidPayload
+
+DEFAULT_SIGNATURE = "serving_default"
+
+Arrays = dict[str, np.ndarray]
+
+
+class PredictRequest:
+    """A body of `:predict`. It is a context manager, since its parser goes to another request afterwards.
+
+    Args:
+        body: as it came.
+        nan_tokens: whether `NaN`, `Infinity` and `-Infinity` are taken as numbers.
+
+    Raises:
+        InvalidJson: the body is no JSON.
+        InvalidPayload: it is no object, or its `signature_name` no string.
+
+    Attributes:
+        signature_name: the signature that it names.
+    """
+
+    __slots__ = ("_body", "_document", "_nan_tokens", "_numbers", "signature_name")
+
+    def __init__(self, body: bytes, *, nan_tokens: bool = False) -> None:
+        self._body, self._nan_tokens = body, nan_tokens
+        self._numbers = open_numbers(body)
+        if self._numbers is not None:
+            self.signature_name = self._numbers.signature_name or DEFAULT_SIGNATURE
+            return
+        self._document = parse_document(body, nan_tokens=nan_tokens)
+        self.signature_name = read_signature_name(self._document)
+
+    def __enter__(self) -> "PredictRequest":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._numbers is not None:
+            self._numbers.close()
+
+    def decode(self, signature: Signature) -> tuple[Arrays, bool]:
+        """Gives one array per input, and whether the request is in row format, and so its answer.
+
+        Args:
+            signature: what the arrays are for.
+
+        Raises:
+            InvalidPayload: the body does not fit the signature.
+            UnsupportedType: JSON has no form for an input's type.
+        """
+        if self._numbers is None:
+            return decode_document(self._document, signature)
+        arrays = self._numbers.decode(signature)
+        if arrays is not None:
+            return arrays, self._numbers.key == "instances"
+        return decode_document(parse_document(self._body, nan_tokens=self._nan_tokens), signature)
+
+
+def read_signature_name(document: Any) -> str:
+    """The signature that a request names.
+
+    Raises:
+        InvalidPayload: the body is no object, or the name no string.
+    """
+    if not isinstance(document, dict):
+        raise InvalidPayload(f"JSON Value: {dump(document)} Is not object")
+    name = document.get("signature_name", DEFAULT_SIGNATURE)
+    if not isinstance(name, str):
+        raise InvalidPayload(
+            f"JSON Value: {dump(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return name or DEFAULT_SIGNATURE
+
+
+def decode_document(document: dict[str, Any], signature: Signature) -> tuple[Arrays, bool]:
+    """The strict way: one array per input, and whether the request is in row format.
+
+    Raises:
+        InvalidPayload: the body does not fit the signature.
+        UnsupportedType: JSON has no form for an input's type.
+    """
+    rows, columns = "instances" in document, "inputs" in document
+    if rows and columns:
+        raise InvalidPayload(
+            f"JSON Value: {dump(document)} Not formatted correctly expecting only one of 'inputs' or "
+            "'instances' keys to exist "
+        )
+    if rows:
+        return decode_instances(document, signature), True
+    if columns:
+        return decode_inputs(document, signature), False
+    raise InvalidPayload("Missing 'inputs' or 'instances' key")

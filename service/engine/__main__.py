@@ -1,0 +1,67 @@
+"""`python -m service.engine`: the process that runs the models; the supervisor starts it."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from service.engine.board import Board
+from service.engine.client import FOLDER_VARIABLE, SOCKET
+from service.engine.cpus import count_cpus
+from service.engine.server import Host, Server
+from service.errors import ServiceError
+from service.processes import end_when_a_thread_fails, end_with_parent, set_up_logging
+from service.settings import Settings
+
+# Threads that listen beside those that run models; see `Server`.
+LISTENING = 1
+# How long a thread may keep Python's lock from the others while it only loads or describes a model.
+SWITCH_SECONDS = 0.0005
+
+
+def main() -> int:
+    """Runs the engine until it is told to stop.
+
+    Returns:
+        0 after SIGTERM, 2 where it cannot start.
+    """
+    end_with_parent()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    sys.setswitchinterval(SWITCH_SECONDS)
+    settings = Settings.from_env(os.environ)
+    set_up_logging(settings)
+    end_when_a_thread_fails()
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    cpus = count_cpus()
+    calls = max(2, cpus)
+    board = Board(folder)
+    try:
+        host = create_host(settings, folder, board, calls)
+    except ServiceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    server = Server(folder / SOCKET, host, calls + LISTENING)
+    host.start()
+    server.start()
+    stop.wait()
+    server.stop()
+    host.close()
+    return 0
+
+
+def create_host(settings: Settings, folder: Path, board: Board, calls: int) -> Host:
+    """What runs the models: this process, or a fleet of TensorFlow Serving's."""
+    if settings.tensorflow_serving:
+        from service.engine.forwarding import ForwardingEngine
+
+        return ForwardingEngine(settings, board.publish)
+    from service.engine.local import LocalEngine
+
+    return LocalEngine(settings, folder, board.publish, calls, settings.tensorflow_threads or max(1, count_cpus() // 2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

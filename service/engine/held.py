@@ -1,0 +1,175 @@
+"""Records of the versions that are loaded, being loaded, or were; the registry changes them under its lock."""
+
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.engine.files import Fingerprint
+from service.engine.interface import AVAILABLE, END, LOADING, START, UNLOADING, Description, ServedModel, Version
+from service.engine.model import Model
+
+# A version that fails is tried again after this long, then after twice as long, and so on up to the second figure.
+FIRST_RETRY_SECONDS = 5.0
+LONGEST_RETRY_SECONDS = 300.0
+# Versions that ended without failing are shown so many to a model, as TensorFlow Serving shows them, then forgotten.
+ENDED_SHOWN = 3
+
+
+@dataclass(eq=False)
+class HeldVersion:
+    """One version and what has become of it.
+
+    Attributes:
+        name, number: which one.
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        model: what answers, while AVAILABLE or UNLOADING.
+        description: what its `model.json` says.
+        loaded_at: when it became AVAILABLE, in seconds since 1970.
+        error: why the last load failed, or "".
+        failures: loads of the same files that failed in a row.
+        files: what the folder looked like when they did.
+        retry_at: clock at which to try again.
+        is_due: whether to try again now.
+        drops: how often it was given up, by which a retirement knows whether it has been overtaken.
+        is_retiring: whether `find` gives it no more.
+        closed: set when its memory was given back.
+    """
+
+    name: str
+    number: int
+    state: str = START
+    model: Model | None = None
+    description: Description = field(default_factory=dict)
+    loaded_at: float = 0.0
+    error: str = ""
+    failures: int = 0
+    files: Fingerprint = ()
+    retry_at: float = 0.0
+    is_due: bool = False
+    drops: int = 0
+    is_retiring: bool = False
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its last load failed."""
+        return self.state == END and bool(self.error)
+
+    def note_failure(self, error: str, files: Fingerprint, now: float) -> bool:
+        """Ends the version, to be tried again later; says whether there is any news in it."""
+        is_news = (self.error, self.files) != (error, files)
+        self.failures = 1 if self.files != files else self.failures + 1
+        self.retry_at = now + min(FIRST_RETRY_SECONDS * 2 ** (self.failures - 1), LONGEST_RETRY_SECONDS)
+        self.state, self.error, self.files, self.is_due = END, error, files, False
+        return is_news
+
+    def note_success(self, model: Model, description: Description, loaded_at: float) -> None:
+        """Makes the version available."""
+        self.state, self.model, self.description, self.loaded_at = AVAILABLE, model, description, loaded_at
+        self.error, self.failures, self.is_due = "", 0, False
+
+    def view(self) -> Version:
+        """The version as the catalogue shows it."""
+        if self.state != AVAILABLE or self.model is None:
+            error = self.error if self.state == END else ""
+            return Version(self.name, self.number, self.state, error, description=self.description)
+        signatures = self.model.signatures
+        return Version(self.name, self.number, AVAILABLE, "", signatures, self.description, self.loaded_at)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A version that was given up, to be closed unless it is wanted again before its grace is over.
+
+    Attributes:
+        held: the version.
+        ticket: which of its drops this is.
+    """
+
+    held: HeldVersion
+    ticket: int
+
+
+@dataclass(eq=False)
+class HeldModel:
+    """A model's versions.
+
+    Attributes:
+        name: the model's.
+        versions: by number.
+        on_disk: versions in its folder when it could last be read, newest first.
+        labels: those whose version is available.
+        is_awaited: whether the service is not ready without it.
+    """
+
+    name: str
+    is_awaited: bool = False
+    versions: dict[int, HeldVersion] = field(default_factory=dict)
+    on_disk: tuple[int, ...] = ()
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def within(self, *states: str) -> Iterator[HeldVersion]:
+        """The versions in one of these states."""
+        return (held for held in self.versions.values() if held.state in states)
+
+    def numbers(self, *states: str) -> set[int]:
+        """Their numbers."""
+        return {held.number for held in self.within(*states)}
+
+    def list_available(self) -> str:
+        """The versions that can be called, newest first, for a message."""
+        return ", ".join(map(str, sorted(self.numbers(AVAILABLE), reverse=True))) or "none"
+
+    def newest_first(self) -> list[HeldVersion]:
+        """All versions."""
+        return sorted(self.versions.values(), key=lambda held: -held.number)
+
+    def is_idle(self) -> bool:
+        """Whether nothing of it is, or is going to be, in memory."""
+        return not self.numbers(START, LOADING, AVAILABLE, UNLOADING)
+
+    def drop(self, kept: Collection[int]) -> list[Drop]:
+        """Gives up the available versions that are not kept."""
+        dropped = [held for held in self.within(AVAILABLE) if held.number not in kept]
+        for held in dropped:
+            held.state = UNLOADING
+            held.drops += 1
+            held.closed.clear()
+        return [Drop(held, held.drops) for held in dropped]
+
+    def show_waiting(self, numbers: Collection[int], state: str = START) -> None:
+        """Shows the versions that wait for their turn, and no others."""
+        for number in self.numbers(START).difference(numbers):
+            del self.versions[number]
+        for number in numbers:
+            self.versions.setdefault(number, HeldVersion(self.name, number, state))
+
+    def forget_ended(self) -> None:
+        """Forgets all but the newest of the versions that ended, and those that are to be tried again."""
+        ended = [held.number for held in self.newest_first() if held.state == END]
+        failed = {held.number for held in self.within(END) if held.error and held.number in self.on_disk}
+        for number in [number for number in ended if number not in failed][ENDED_SHOWN:]:
+            del self.versions[number]
+
+    def view(self, obstacle: str) -> ServedModel:
+        """The model as the catalogue shows it."""
+        versions = tuple(held.view() for held in self.newest_first())
+        return ServedModel(self.name, versions, dict(self.labels), obstacle)
+
+    def describe_obstacle(self, folder: Path, specific: Collection[int]) -> str:
+        """Why no version can be called, in a sentence.
+
+        Args:
+            folder: the model's.
+            specific: the only versions that are asked for, or none.
+        """
+        for state in (LOADING, START):
+            if numbers := self.numbers(state):
+                return f"version {max(numbers)} is in state {state}"
+        if self.versions and self.on_disk:
+            newest = self.newest_first()[0]
+            return f"version {newest.number} is in state {newest.state}"
+        if specific and self.on_disk:
+            return f"no version {' or '.join(map(str, sorted(specific)))} in {folder}"
+        return f"no version in {folder}"

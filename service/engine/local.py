@@ -1,0 +1,135 @@
+"""The engine that runs models in this process: versions, batches and TensorFlow, behind the socket."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from service.engine.batcher import Batcher, Reply
+from service.engine.batching import Batching
+from service.engine.execution import Execution
+from service.engine.interface import AVAILABLE, Call, Catalog, Choice
+from service.engine.loaded_model import LoadedModel, SavedModelLoader
+from service.engine.memory import give_memory_back
+from service.engine.server import Work
+from service.engine.statistics import Bookkeeper
+from service.engine.version_options import Hooks, VersionSettings
+from service.engine.versions import Versions
+from service.metrics import EngineMetrics
+from service.settings import Settings
+
+STATE = "engine.state.json"
+
+
+class LocalEngine:
+    """Runs the models of the settings' repository; see `Host`.
+
+    Args:
+        settings: see `Settings`.
+        folder: the service's own, where decisions that were made at run time outlive the process.
+        publish: told the catalogue at each change.
+        calls: calls into TensorFlow that may run at a time.
+        threads: threads that may work on one operation.
+    """
+
+    def __init__(
+        self, settings: Settings, folder: Path, publish: Callable[[Catalog], None], calls: int, threads: int
+    ) -> None:
+        self._settings = settings
+        self._metrics = EngineMetrics()
+        self._books = Bookkeeper(self._metrics)
+        self._default = Batching(settings.batching, settings.largest_batch, settings.queue_rows)
+        self._batching: dict[Any, Batching] = {}
+        self._catalog = Catalog()
+        self._publish = publish
+        self._batcher = Batcher(self._find, self._batching_of, calls, self._metrics.queued)
+        self._execution = Execution(self._batcher, self._books)
+        self._versions = Versions(
+            SavedModelLoader(threads),
+            VersionSettings(
+                settings.model_repository, settings.models, Choice(settings.versions.latest), settings.poll_seconds,
+                config_path=settings.model_config, state_path=folder / STATE,
+            ),
+            Hooks(
+                self._note, self._batcher.retire, self._batcher.reinstate, on_load=self._metrics.loaded,
+                on_load_failure=lambda name, _: self._metrics.load_failed(name), on_unload=self._unloaded,
+            ),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Begins to load."""
+        self._versions.start()
+
+    def close(self) -> None:
+        """Ends what runs in the background."""
+        self._versions.close()
+
+    def submit(self, call: Call, reply: Reply) -> None:
+        """Takes a request; see `Host.submit`."""
+        seconds = self._versions.batching(call.model).timeout_seconds
+        if seconds is not None:
+            latest = time.monotonic() + seconds
+            call = dataclasses.replace(call, deadline=min(call.deadline or latest, latest))
+        self._batcher.submit(call, reply)
+
+    def work(self) -> Work | None:
+        """A batch to be run now, or None."""
+        batch = self._batcher.take()
+        if batch is None:
+            return None
+        return Work(partial(self._execution.run, batch), self._execution.expected_seconds(batch))
+
+    def has_work(self) -> bool:
+        """Whether there is another batch to be run now."""
+        return self._batcher.has_work()
+
+    def administer(self, operation: str, arguments: list[Any]) -> Any:
+        """Does what `Engine`'s method of that name says.
+
+        Raises:
+            ServiceError: as that method says.
+        """
+        match operation, arguments:
+            case "load", [model]:
+                self._versions.load(model)
+            case "unload", [model]:
+                self._versions.unload(model)
+            case "set_label", [model, label, version]:
+                self._versions.set_label(model, label, version)
+            case "configure", [choices, labels]:
+                self._versions.configure(
+                    {name: Choice(latest, tuple(specific)) for name, (latest, specific) in choices.items()}, labels
+                )
+            case "statistics", []:
+                return [
+                    dataclasses.asdict(self._books.read(model.name, version.number))
+                    for model in self._catalog.models.values()
+                    for version in model.versions
+                    if version.state == AVAILABLE
+                ]
+        return None
+
+    def _find(self, name: str, number: int) -> LoadedModel | None:
+        return self._versions.find(name, number)
+
+    def _batching_of(self, model: str) -> Batching:
+        config = self._versions.batching(model)
+        made = self._batching.get(config)
+        if made is None:
+            given = {field.name: getattr(config, field.name, None) for field in dataclasses.fields(self._default)}
+            made = dataclasses.replace(
+                self._default, **{name: value for name, value in given.items() if value is not None}
+            )
+            self._batching[config] = made
+        return made
+
+    def _note(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._publish(catalog)
+
+    def _unloaded(self, name: str, number: int) -> None:
+        self._books.forget(name, number)
+        self._metrics.unloaded(name, number)
+        give_memory_back()

@@ -1,0 +1,145 @@
+"""The engine's version manager: which versions of which models are loaded, when they switch, what labels mean.
+
+What is served, in short:
+
+- A model's policy says which of its versions: the n newest that can be loaded, all, or specific ones. The settings give
+  the default, the configuration file says more of single models, and `configure` overrides both until the service ends.
+- A new version is loaded and warmed up beside the old one. It becomes AVAILABLE in the same catalogue in which the old
+  one turns UNLOADING; that one still answers for a time of grace, and is closed when its last call has ended.
+- A version that cannot be loaded counts as if it were not there, so the next older one serves; it is tried again, at
+  growing intervals, and at once when its files change. A loaded version never changes, whatever becomes of its folder.
+- The last available version of a model stays until it is unloaded by hand or `configure` leaves the model out, even if
+  its folder vanishes. A model folder that is missing or cannot be read changes nothing, as in TensorFlow Serving; one
+  that has lost all its versions does what TensorFlow Serving does with `servable_versions_always_present`.
+- A version that a label points to is loaded, and kept, beside those that the policy chooses, even if its folder
+  vanishes: publishing version 4 does not take version 3 from those who ask for `stable`.
+- The service is ready when every model found at the start, or named in the settings, has an available version. Models
+  that appear later, and unloading by hand, do not take readiness away.
+
+Source:
+    TensorFlow Serving, `file_system_storage_path_source.cc`, for folders that vanish.
+"""
+
+import logging
+import threading
+
+from service.engine.administration import Administration
+from service.engine.attempt import Attempt
+from service.engine.desired import Desired
+from service.engine.files import list_models
+from service.engine.interface import Catalog
+from service.engine.model_config import BatchingConfig
+from service.engine.registry import Registry
+from service.engine.retirement import Retirement
+from service.engine.version_loading import Publisher, VersionLoading
+from service.engine.version_options import Clocks, Hooks, Load, VersionSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Versions:
+    """Keeps the models of a repository loaded; everything may be called from several threads.
+
+    Args:
+        load: loads and warms up one version.
+        settings: what to serve, and from where.
+        hooks: whom to tell.
+        clocks: time.
+
+    Attributes:
+        find: gives a version that can be called by name and number, or None; takes no lock.
+        load, unload, set_label, configure: see `Administration`.
+
+    Raises:
+        InvalidSettings: the configuration file is wrong.
+    """
+
+    def __init__(self, load: Load, settings: VersionSettings, hooks: Hooks, clocks: Clocks | None = None) -> None:
+        clocks = clocks or Clocks()
+        self._settings = settings
+        self._desired = Desired(settings)
+        self._registry = Registry(settings.folder, self._desired)
+        self._publish = Publisher(self._registry, hooks.publish)
+        self._retirement = Retirement(self._registry, hooks, clocks, settings.grace_seconds, self._publish)
+        self._loading = VersionLoading(
+            load, settings.folder, self._registry, self._retirement, self._publish, (hooks, clocks)
+        )
+        self._scanning = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._labels_reported: dict[tuple[str, str], int] = {}
+        self._strangers_reported: list[str] = []
+        administration = Administration(settings, self._desired, self._registry, self._loading, self._retirement)
+        self.find = self._registry.find
+        self.load = administration.load
+        self.unload = administration.unload
+        self.set_label = administration.set_label
+        self.configure = administration.configure
+
+    def catalog(self) -> Catalog:
+        """What is served now."""
+        return self._registry.catalog()
+
+    def batching(self, name: str) -> BatchingConfig:
+        """What the configuration file says of a model's batching."""
+        return self._desired.batching(name)
+
+    def start(self) -> None:
+        """Looks at the repository at once, in a thread, and then every `poll_seconds`."""
+        self._thread = threading.Thread(target=self._poll, name="versions", daemon=True)
+        self._thread.start()
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            with Attempt() as attempt:
+                self.scan()
+            if attempt.error is not None:
+                logger.error("Looking for versions failed; it is tried again", exc_info=attempt.error)
+            if not self._settings.poll_seconds or self._stopping.wait(self._settings.poll_seconds):
+                return
+
+    def scan(self) -> None:
+        """Looks at the configuration file and the repository once, and returns when what is new is loaded."""
+        with self._scanning:
+            self._desired.config.poll()
+            names = self._registry.enlist(list_models(self._settings.folder))
+            for name in names:
+                self._loading.look(name)
+            self._publish()
+            self._report_strangers(names)
+            for name in names:
+                self._loading.update(name)
+            self._registry.settle()
+            self._publish()
+            self._report_labels()
+
+    def _report_strangers(self, names: list[str]) -> None:
+        strangers = sorted(set(self._desired.config.models).difference(names))
+        if strangers and strangers != self._strangers_reported:
+            logger.warning(
+                "The model configuration names %s, which are not served. Models: %s",
+                ", ".join(strangers), ", ".join(names) or "none",
+            )  # fmt: skip
+        self._strangers_reported = strangers
+
+    def _report_labels(self) -> None:
+        missing = self._registry.missing_labels()
+        for (name, label), number in missing.items():
+            if self._labels_reported.get((name, label)) != number:
+                logger.warning(
+                    "Label '%s' of model '%s' names version %d, which is not available; it counts once it is",
+                    label, name, number,
+                )  # fmt: skip
+        self._labels_reported = missing
+
+    def close(self) -> None:
+        """Stops looking for versions and closes everything; `load` and the others refuse from then on."""
+        self._stopping.set()
+        drops = self._registry.close()
+        self._publish()
+        self._retirement.close(drops)
+        if self._thread is not None:
+            self._thread.join()
+        with self._loading.loading:
+            drops = self._registry.close()
+        self._retirement.close(drops)

@@ -1,0 +1,78 @@
+"""`python -m service.grpc_front` answers gRPC beside the HTTP workers, as a process that the service starts.
+
+It ends with 0 after SIGTERM, or when the process that started it is gone, once the calls in hand are answered.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+from service.auth import Access
+from service.engine.client import connect
+from service.engine.repository import Repository
+from service.errors import InvalidSettings
+from service.metrics import Metrics
+from service.processes import end_when_a_thread_fails, end_with_parent, set_up_logging
+from service.protocols.grpc_exchange import Observe
+from service.protocols.grpc_server import GrpcServer, create_server
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+WRONG_USE = 2
+PROTOCOL = "tensorflow_serving_grpc"
+
+
+def main() -> int:
+    """Runs the front.
+
+    Returns:
+        0 after SIGTERM or the parent's end; 2 where the settings do not allow a start.
+    """
+    end_with_parent()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    try:
+        settings = Settings.from_env(os.environ)
+        set_up_logging(settings)
+        server = create_server(
+            settings, Repository(connect(os.environ)), Access(settings.token_file), observe_with(Metrics())
+        )
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        return WRONG_USE
+    end_when_a_thread_fails()
+    serve(server, settings, stopping)
+    return 0
+
+
+def serve(server: GrpcServer, settings: Settings, stopping: threading.Event) -> None:
+    """Answers until told to stop, and then until the calls in hand are answered.
+
+    Args:
+        server: made, but not started.
+        settings: see `Settings`.
+        stopping: set when it is time to end.
+    """
+    server.start()
+    fields = {"host": settings.host, "port": server.port, "tls": settings.grpc_tls_certificate is not None}
+    logger.info("gRPC is listening", extra={"fields": fields})
+    stopping.wait()
+    logger.info("gRPC is stopping")
+    server.stop(settings.graceful_timeout_seconds).wait()
+
+
+def observe_with(metrics: Metrics) -> Observe:
+    """What measures calls with the service's metrics."""
+
+    def observe(request: tuple[str, str, str, str], code: str, seconds: float) -> None:
+        metrics.answered((PROTOCOL, *request), code, seconds)
+
+    return observe
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""What the service's processes have in common."""
+
+import ctypes
+import logging.config
+import os
+import signal
+import sys
+import threading
+
+from service.logs import logging_configuration
+from service.settings import Settings
+
+# prctl(2): have the kernel send a signal when the parent ends.
+PR_SET_PDEATHSIG = 1
+FAILED = 70  # EX_SOFTWARE of sysexits.h
+
+
+def end_with_parent() -> None:
+    """Ends this process (SIGTERM) when the one that started it does, however that ends; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Writes log lines in the form that the settings give."""
+    logging.config.dictConfig(logging_configuration(settings.log_level, settings.log_format))
+
+
+def end_when_a_thread_fails() -> None:
+    """Ends the process when an exception ends one of its threads: better a fresh one than one that lacks a thread."""
+    tell = threading.excepthook
+
+    def end(arguments: threading.ExceptHookArgs) -> None:
+        logging.getLogger(__name__).critical(
+            "A thread failed, and the process ends",
+            exc_info=(arguments.exc_type, arguments.exc_value, arguments.exc_traceback),
+        )
+        tell(arguments)
+        os._exit(FAILED)
+
+    threading.excepthook = end
