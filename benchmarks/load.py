@@ -1,7 +1,7 @@
 """A load of so many requests a second, whatever the answers take, and a record of every one.
 
 Run as a process of its own: `python -m benchmarks.load ADDRESS RATE SEED OUTPUT` sends until SIGTERM, then writes the
-records to the file OUTPUT. The model is one of `benchmarks.tiny_models`, whose answers tell their version.
+records to OUTPUT.npy and some answers to OUTPUT.json. It asks a model of `benchmarks.tiny_models`, whose answers tell
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import time
 from array import array
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -80,7 +81,10 @@ class Connection(asyncio.Protocol):
         if len(body) < int(headers.get(b"content-length", b"0")):
             return
         self._answered += 1
-        self._end(read_outcome(self._question, status, headers, body))
+        outcome = read_outcome(self._question, status, headers, body)
+        if outcome <= 0:
+            self._load.quote(outcome, body)
+        self._end(outcome)
         if headers.get(b"connection", b"").lower() == b"close":
             self._transport.close()
         else:
@@ -136,6 +140,7 @@ class Load:
 
     Attributes:
         idle: connections without a request, the one that waits longest first.
+        quotes: an answer of each kind that is not good.
     """
 
     def __init__(self, address: str, rate: float, seed: int) -> None:
@@ -149,6 +154,7 @@ class Load:
         self._tasks: set[asyncio.Task[None]] = set()
         self.idle: deque[Connection] = deque()
         self._records = array("d")
+        self.quotes: dict[int, str] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sends requests until told to stop, and waits for the answers."""
@@ -206,6 +212,10 @@ class Load:
         """Keeps what became of a request."""
         self._records.extend((due, sent, time.monotonic(), outcome))
 
+    def quote(self, outcome: int, body: bytes) -> None:
+        """Keeps the first answer of its kind."""
+        self.quotes.setdefault(outcome, body[:300].decode("utf-8", "replace"))
+
     def records(self) -> np.ndarray:
         """What became of the requests: float64, shape (requests, 4), columns as in `COLUMNS`; times in seconds."""
         return np.frombuffer(self._records, np.float64).reshape(-1, len(COLUMNS))
@@ -233,6 +243,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await load.run(stop)
     np.save(output, load.records())
+    Path(output).with_suffix(".json").write_text(json.dumps(load.quotes), encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ it must be right for the version that was current when it was asked or answered.
 
 import argparse
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.disturbances import plan_phases, run_phases
+from benchmarks.load import BARE
 from benchmarks.processes import BenchmarkFailed, start, tail
 from benchmarks.servers import start_kiln
 from benchmarks.soak_report import PhaseResult, judge_phases, phases_table
@@ -39,6 +41,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="kiln-soak-") as name:
             results, late = soak(Path(name), arguments)
+            quotes = read_quotes(Path(name))
     except BenchmarkFailed as error:
         print(error, file=sys.stderr)
         return 2
@@ -46,6 +49,8 @@ def main() -> int:
         print("Stopped; every process that was started has been ended.", file=sys.stderr)
         return 2
     print(f"\n{phases_table(results)}\n")
+    for quote in quotes:
+        print(f"Among the answers: {quote}")
     complaints = [sentence for result in results for sentence in result.complaints()]
     complaints += [f"version {number} was not served within half a minute" for number in late]
     resets = sum(sum(result.causes.values()) for result in results if result.passed.phase.may_reset)
@@ -92,6 +97,14 @@ def soak(folder: Path, arguments: argparse.Namespace) -> tuple[list[PhaseResult]
             passed = run_phases(phases, arguments.seconds, publisher)
     records = np.concatenate([np.load(path) for path in sorted(folder.glob("load-*.npy"))])
     return judge_phases(records, passed, publisher), publisher.late
+
+
+def read_quotes(folder: Path) -> list[str]:
+    """Some of the answers that were not good."""
+    found = {}
+    for path in folder.glob("load-*.json"):
+        found |= json.loads(path.read_text(encoding="ascii"))
+    return [f"{-int(outcome) % BARE or 200}: {body}" for outcome, body in sorted(found.items())]
 
 
 def build_versions(folder: Path, first: int, last: int) -> None:

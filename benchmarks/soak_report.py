@@ -56,8 +56,9 @@ class PhaseResult:
             found.append(f"{self.bad} answers that are neither good nor a 503 or 429 with Retry-After")
         if self.causes and not self.passed.phase.may_reset:
             found += [f"{number} requests {cause}" for cause, number in self.causes.items()]
-        if self.good < LEAST_GOOD * self.requests and MAY_REFUSE not in self.passed.phase.name:
-            found.append(f"only {self.good} good answers to {self.requests} requests")
+        answered = self.requests - sum(self.causes.values())
+        if self.good < LEAST_GOOD * answered and MAY_REFUSE not in self.passed.phase.name:
+            found.append(f"only {self.good} of {answered} answers are good")
         return [f"{self.passed.phase.name}: {sentence}" for sentence in found]
 
 

@@ -35,6 +35,8 @@ def main() -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
+    # It restarts the HTTP workers one after the other; a server that is alone on its port would leave a gap.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         settings = Settings.from_env(os.environ)
         set_up_logging(settings)

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -42,8 +43,13 @@ class TextFormatter(logging.Formatter):
 
 def timestamp(seconds: float) -> str:
     """UTC time with milliseconds, e.g. `2026-01-31T12:00:00.123Z`."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03}Z"
+    return f"{whole_seconds(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
+
+
+@lru_cache(maxsize=2)
+def whole_seconds(seconds: int) -> str:
+    """UTC time, e.g. `2026-01-31T12:00:00`; many lines are of the same second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def logging_configuration(level: str, form: str) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from typing import Any
 
 from service.openapi_examples import PREDICTIONS, STATUS, SUMMARY
+from service.openapi_open_inference import open_inference_paths
+from service.openapi_open_inference_schemas import SCHEMAS as OPEN_INFERENCE_SCHEMAS
 from service.openapi_parts import (
     HEADERS,
     INTERNAL,
@@ -20,6 +22,7 @@ from service.openapi_parts import (
     text_answer,
 )
 from service.openapi_schemas import SCHEMAS, ref
+from service.openapi_security import add_security
 
 API_VERSION = "1"
 DESCRIPTION = """\
@@ -37,12 +40,12 @@ def build_document(settings: Any) -> dict[str, Any]:
     """Describes the HTTP API.
 
     Args:
-        settings: the service's `Settings`; `max_body_bytes` is stated in the document.
+        settings: the service's `Settings`; the document states `max_body_bytes` and whether there is a token file.
 
     Returns:
         An OpenAPI 3.1 document, ready for JSON.
     """
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {"title": "Kiln", "version": API_VERSION, "description": DESCRIPTION},
         "servers": [{"url": "."}],
@@ -51,9 +54,13 @@ def build_document(settings: Any) -> dict[str, Any]:
             {"name": "models", "description": "What is there to ask."},
             {"name": "health", "description": "For probes and monitoring."},
         ],
-        "paths": model_paths(settings.max_body_bytes) | health_paths() | document_paths(),
-        "components": {"schemas": SCHEMAS, "headers": HEADERS},
+        "paths": model_paths(settings.max_body_bytes)
+        | open_inference_paths(settings.max_body_bytes)
+        | health_paths()
+        | document_paths(),
+        "components": {"schemas": SCHEMAS | OPEN_INFERENCE_SCHEMAS, "headers": HEADERS},
     }
+    return add_security(document, has_tokens=settings.token_file is not None)
 
 
 def model_paths(max_body_bytes: int) -> dict[str, Any]:

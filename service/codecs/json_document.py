@@ -4,6 +4,7 @@ Of a key that stands twice in an object the last one counts.
 """
 
 import json
+import math
 import re
 from typing import Any
 
@@ -57,7 +58,7 @@ def parse_tokens(body: bytes, failure: orjson.JSONDecodeError) -> Any:
 def to_finite(digits: str) -> float:
     """A number with a point or exponent; `Infinity` must be said, not computed."""
     number = float(digits)
-    if number in (float("inf"), float("-inf")):
+    if math.isinf(number):
         raise ValueError(f"{digits[:32]} is infinity when parsed as double")
     return number
 
@@ -80,8 +81,8 @@ def explain(error: orjson.JSONDecodeError, body: bytes) -> str:
 
 def dump(value: Any) -> str:
     """The value as JSON, cut at 256 bytes, to be quoted in a message."""
-    if isinstance(value, float):
-        return json.dumps(value)  # with NaN and infinity as the tokens that came
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
     try:
         text = orjson.dumps(value)
     except TypeError:

@@ -154,10 +154,7 @@ def read_rows(rows: Array, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
     arrays, lists = {}, 1
     for name, spec in specs.items():
         parts = [read_numbers(row[name], spec.numpy_dtype) for row in objects]
-        shapes = {shape for _, shape in parts}
-        if len(shapes) > 1:
-            raise ValueError("rows of different shapes")
-        [shape] = shapes
+        [shape] = {shape for _, shape in parts}  # ValueError where there are several
         numbers = np.concatenate([numbers for numbers, _ in parts])
         arrays[name] = fit(numbers, (len(parts), *shape), spec)
         lists += len(parts) * count_lists(shape)

@@ -107,8 +107,9 @@ class Administration:
                 way_back = None
             finally:
                 drops = self._registry.release(way_back)
-                self._registry.enlist(list_models(self._settings.folder))
                 self._loading.show(drops)
+                for name in self._registry.enlist(list_models(self._settings.folder)):
+                    self._loading.update(name)
             self._save()
 
     def _check(self, choices: Mapping[str, Choice], labels: Mapping[str, Labels]) -> None:

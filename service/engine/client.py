@@ -1,6 +1,7 @@
 """The engine as its fronts reach it: the catalogue on the board, and calls over a socket."""
 
 import dataclasses
+import select
 import socket
 import threading
 import time
@@ -24,6 +25,8 @@ from service.errors import (
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SOCKET = "engine.sock"
 RETRY_AFTER_SECONDS = 2
+# Answers that are no larger are read in one go.
+CHUNK = 16 * 1024
 
 FAILURES = {
     error.__name__: error
@@ -131,7 +134,6 @@ def connect(environment: Mapping[str, str]) -> EngineClient:
 
 def send(stream: socket.socket, buffers: Buffers) -> None:
     """Sends a whole message."""
-    stream.settimeout(None)
     left = [memoryview(buffer) for buffer in buffers if len(buffer)]
     while left:
         sent = stream.sendmsg(left[:512])
@@ -148,7 +150,7 @@ def receive(stream: socket.socket, deadline: float | None) -> Message:
         TimeoutError: it did not come in time.
         ConnectionError: it never will.
     """
-    buffer = bytearray(64 * 1024)
+    buffer = bytearray(CHUNK)
     filled = receive_into(stream, memoryview(buffer), HEAD.size, deadline)
     kind, head, content = HEAD.unpack_from(buffer)
     total = HEAD.size + head + content
@@ -165,12 +167,24 @@ def receive_into(stream: socket.socket, view: memoryview, least: int, deadline: 
     filled = 0
     while filled < least:
         if deadline is not None:
-            stream.settimeout(max(deadline - time.monotonic(), 0.001))
+            wait_for_answer(stream, deadline)
         count = stream.recv_into(view[filled:])
         if not count:
             raise ConnectionResetError("the engine closed the connection")
         filled += count
     return filled
+
+
+def wait_for_answer(stream: socket.socket, deadline: float) -> None:
+    """Waits until there is something to read.
+
+    Raises:
+        TimeoutError: there was nothing before the deadline.
+    """
+    poller = select.poll()
+    poller.register(stream, select.POLLIN)
+    if not poller.poll(max(deadline - time.monotonic(), 0.0) * 1000):
+        raise TimeoutError
 
 
 def restore(name: str, sentence: str, retry_after_seconds: int | None) -> Exception:

@@ -18,13 +18,15 @@ from service.engine.interface import AVAILABLE, Arrays, Call, Catalog, Choice, S
 from service.engine.remote_calls import deadline_exceeded, decode_outputs, encode_call, pushback, translate
 from service.engine.remote_survey import Survey, Surveyor
 from service.engine.remote_target import Target
-from service.errors import InvalidConfiguration, InvalidSettings, UnknownModel
+from service.errors import InvalidConfiguration, UnknownModel
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.05
 SURVEY_TIMEOUT_SECONDS = 2.0
+# A server that is stopping cancels the calls that it has not begun.
+PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 class RemoteEngine:
@@ -32,13 +34,10 @@ class RemoteEngine:
 
     Args:
         targets: `host:port` of each; a name may stand for several servers.
-        names: the models.
+        names: the models; the protocol has no list of them.
         poll_seconds: how often to ask for the versions.
         timeout_seconds: the longest that a call may take.
         publish: is given the catalogue whenever it has changed, in the thread that asks.
-
-    Raises:
-        InvalidSettings: no model is named.
     """
 
     def __init__(
@@ -49,11 +48,6 @@ class RemoteEngine:
         timeout_seconds: float = 30.0,
         publish: Callable[[Catalog], None] | None = None,
     ) -> None:
-        if not names:
-            raise InvalidSettings(
-                "KILN_TENSORFLOW_SERVING needs KILN_MODELS, the names of the models separated by commas: "
-                "TensorFlow Serving has no list of them."
-            )
         self._targets = [Target(address) for address in targets]
         self._surveyor = Surveyor(self._targets, names, SURVEY_TIMEOUT_SECONDS)
         self._survey = Survey(
@@ -124,7 +118,7 @@ class RemoteEngine:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             # The version may be on another server still.
             return True
-        if error.code() is not grpc.StatusCode.UNAVAILABLE or pushback(error) is not None:
+        if error.code() not in PASSING or pushback(error) is not None:
             return False
         pause = FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5)
         return time.monotonic() + pause < deadline and not self._closing.wait(pause)

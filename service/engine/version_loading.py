@@ -85,7 +85,8 @@ class VersionLoading:
         """
         numbers = list_versions(self._folder / name)
         now = self._clocks.monotonic()
-        due = [held for held in self._registry.failed(name) if retry or held.retry_at <= now or self._differs(held)]
+        failed = [] if numbers is None else self._registry.failed(name)
+        due = [held for held in failed if retry or held.retry_at <= now or self._differs(held)]
         drops = self._registry.note_disk(name, numbers, due)
         if drops:
             self.show(drops)

@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, request
-
 from service.auth import ADMIN, METRICS, PREDICT, Access, is_loopback
 
 OPEN = "open"
@@ -42,22 +40,32 @@ PROXY_HEADERS = frozenset(
 )
 
 
-def guard_routes(app: Flask, access: Access) -> None:
-    """Checks every request before its view runs.
+class Guard:
+    """Checks requests before their views run.
 
     Args:
-        app: the application; its requests have been given their records already, so that refusals are logged.
         access: who may do what.
     """
 
-    @app.before_request
-    def check() -> None:
-        scope = SCOPES.get(request.endpoint or "", PREDICT)
-        environ = request.environ
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def check(self, endpoint: str, environ: Mapping[str, Any]) -> None:
+        """Lets a request pass, or not.
+
+        Args:
+            endpoint: the route's; "" where there is none.
+            environ: the WSGI request.
+
+        Raises:
+            Unauthorized: it needs a token.
+            Forbidden: its token, or the place that it comes from, does not allow it.
+        """
+        scope = SCOPES.get(endpoint, PREDICT)
         if scope is OPEN or environ["REQUEST_METHOD"] == "OPTIONS":
             return
         is_local = scope is ADMIN and is_from_loopback(environ)
-        access.check(scope, environ.get("HTTP_AUTHORIZATION"), from_loopback=is_local)
+        self._access.check(scope, environ.get("HTTP_AUTHORIZATION"), from_loopback=is_local)
 
 
 def is_from_loopback(environ: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Every error as `{"error": "sentence"}` with its status, whatever raised it."""
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import (
     HTTPException,
@@ -13,6 +13,7 @@ from werkzeug.exceptions import (
 
 from service.errors import PayloadTooLarge, ServiceError, Unauthorized
 from service.protocols.paths import explain_path, is_inside
+from service.record import current
 
 
 def handle_failures(app: Flask, max_body_bytes: int) -> None:
@@ -56,7 +57,7 @@ def handle_failures(app: Flask, max_body_bytes: int) -> None:
 
     @app.errorhandler(InternalServerError)
     def internal(_error: InternalServerError) -> Response:
-        return failure(f"Internal error. The log has its cause under request id {g.record.request_id}.", 500)
+        return failure(f"Internal error. The log has its cause under request id {current().request_id}.", 500)
 
     @app.errorhandler(HTTPException)
     def other(error: HTTPException) -> Response:

@@ -113,13 +113,11 @@ def read_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     """The certificate and key for TLS, or None where none are set.
 
     Raises:
-        InvalidSettings: only one of them is set, or they cannot be read, or do not belong together.
+        InvalidSettings: they cannot be read, or do not belong together.
     """
     certificate, key = settings.grpc_tls_certificate, settings.grpc_tls_key
-    if certificate is None and key is None:
-        return None
     if certificate is None or key is None:
-        raise InvalidSettings("KILN_GRPC_TLS_CERTIFICATE and KILN_GRPC_TLS_KEY belong together: set both or neither.")
+        return None
     try:
         # gRPC would take any bytes, and say nothing when no client gets through.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)

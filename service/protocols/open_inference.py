@@ -10,7 +10,7 @@ Source:
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from service.codecs.compressed_bodies import compress, decompress
 from service.codecs.open_inference_answer import choose_outputs, encode_answer
@@ -28,6 +28,7 @@ from service.protocols.open_inference_documents import (
 )
 from service.protocols.open_inference_repository import add_repository_routes
 from service.protocols.paths import parse_version
+from service.record import current
 from service.settings import Settings
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -111,7 +112,8 @@ def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Resp
     wanted = choose_outputs(parsed.outputs, signature, binary_output=parsed.binary_output)
     inputs = decode_inputs(parsed, signature)
     if parsed.timeout_seconds is not None:
-        g.record.deadline = min(g.record.deadline, g.record.started + parsed.timeout_seconds)
+        record = current()
+        record.deadline = min(record.deadline, record.started + parsed.timeout_seconds)
     arrays = prediction.predict(model, name, inputs, tuple(parsed.outputs))
     head = {"model_name": model.name, "model_version": str(model.version)}
     if parsed.id:

@@ -53,6 +53,14 @@ def find_signature(model: Model, name: str) -> tuple[str, Signature]:
     return name, signature
 
 
+def default_signature(model: Model) -> Signature:
+    """The signature of requests that name none; one without inputs or outputs where they have to."""
+    try:
+        return find_signature(model, "")[1]
+    except InvalidPayload:
+        return Signature({}, {})
+
+
 def describe_model(model: Model, versions: Iterable[int]) -> dict[str, Any]:
     """A model's metadata: `inputs` and `outputs` are those of the default signature, `signatures` has the others.
 
@@ -60,11 +68,8 @@ def describe_model(model: Model, versions: Iterable[int]) -> dict[str, Any]:
         model: the version to describe.
         versions: the numbers that may be asked for.
     """
-    others = dict(model.signatures)
-    default = Signature({}, {})
-    if len(others) == 1 or DEFAULT_SIGNATURE in others:
-        name, default = find_signature(model, "")
-        del others[name]
+    default = default_signature(model)
+    others = {name: signature for name, signature in model.signatures.items() if signature is not default}
     description = {
         "name": model.name,
         "versions": [str(number) for number in sorted(versions)],
@@ -95,7 +100,7 @@ def describe_configuration(model: Model, largest_batch: int) -> dict[str, Any]:
         model: the version to describe.
         largest_batch: rows in one call, of a model whose inputs and outputs all have a batch axis.
     """
-    _, signature = find_signature(model, "")
+    signature = default_signature(model)
     specs = [*signature.inputs.values(), *signature.outputs.values()]
     has_batch = bool(specs) and all(spec.shape and spec.shape[0] == -1 for spec in specs)
     return {

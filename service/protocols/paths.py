@@ -1,8 +1,6 @@
 """The paths of TensorFlow Serving's REST API: without regard to case, and wrong ones answered as it answers them."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
 
 from werkzeug.routing import BaseConverter
 
@@ -25,23 +23,13 @@ class VersionConverter(BaseConverter):
     regex = "[0-9]+"
 
 
-class CaseFoldingMiddleware:
-    """Writes the fixed words of the API's paths in lower case before they are matched; names stay as they are.
-
-    Args:
-        application: the WSGI application behind it.
-    """
-
-    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
-        self._application = application
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answers a WSGI request."""
-        match = ROUTE.fullmatch(environ.get("PATH_INFO", ""))
-        if match:
-            start, name, end = match.groups(default="")
-            environ["PATH_INFO"] = start.lower() + name + end.lower()
-        return self._application(environ, start_response)
+def fold_case(path: str) -> str:
+    """The path with the fixed words of the API in lower case; names stay as they are."""
+    match = ROUTE.fullmatch(path)
+    if not match:
+        return path
+    start, name, end = match.groups(default="")
+    return start.lower() + name + end.lower()
 
 
 def parse_version(digits: str | None) -> int | None:

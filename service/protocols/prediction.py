@@ -2,30 +2,40 @@
 
 from collections.abc import Sequence
 
-from flask import g, request
-
 from service.engine.interface import Arrays
 from service.engine.model import InvalidInput
 from service.engine.repository import Model, Repository
 from service.errors import InvalidPayload, PayloadTooLarge
+from service.record import current
 
 
 def note_model(repository: Repository, name: str) -> None:
     """Tells the request's record which model is asked; made-up names would be labels without end."""
-    g.record.model = name if repository.knows(name) else "unknown"
+    current().model = name if repository.knows(name) else "unknown"
 
 
 def read_body() -> bytes:
     """The request's body.
 
     Raises:
-        PayloadTooLarge: it came in chunks, which werkzeug reads up to the limit without a word about the rest.
+        PayloadTooLarge: it is larger than the service accepts.
+        InvalidPayload: it ends before its time.
     """
-    body = request.get_data(cache=False)
-    limit = request.max_content_length
-    is_full = request.content_length is None and limit is not None and len(body) >= limit
-    if is_full and request.environ["wsgi.input"].read(1):
-        raise PayloadTooLarge(limit)
+    record = current()
+    environ, most_bytes = record.environ, record.most_body_bytes
+    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+    if not length:
+        # In chunks, or none at all.
+        body: bytes = stream.read(most_bytes + 1) if "HTTP_TRANSFER_ENCODING" in environ else b""
+        if len(body) > most_bytes:
+            raise PayloadTooLarge(most_bytes)
+        return body
+    expected = int(length)
+    if expected > most_bytes:
+        raise PayloadTooLarge(most_bytes)
+    body = stream.read(expected)
+    if len(body) < expected:
+        raise InvalidPayload(f"The body ends after {len(body)} of {expected} bytes.")
     return body
 
 
@@ -42,7 +52,7 @@ def predict(model: Model, signature: str, inputs: Arrays, outputs: Sequence[str]
         InvalidPayload: the graph refused the inputs.
         ServiceError: as `Engine.call` says.
     """
-    record = g.record
+    record = current()
     record.version, record.signature = model.version, signature
     record.rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
     try:

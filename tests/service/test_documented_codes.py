@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from urllib.parse import quote
 
 import jsonschema
 import pytest
@@ -18,9 +17,6 @@ from tests.service.published_models import PublishedModel, publish
 LIMIT = 4000
 TOKENS = "predict let-me-predict\nmetrics let-me-measure\nadmin let-me-run-it\n"
 MODELS = ("digits", "breast_cancer", "diabetes", "foreign")
-OTHER_SCOPE = {"predict": "let-me-measure", "admin": "let-me-predict", "metrics": "let-me-predict"}
-
-ROW = {"signature_name": "classify", "instances": [[[0] * 8] * 8]}
 
 
 class UnluckyEngine(FakeEngine):
@@ -40,23 +36,27 @@ class LateEngine(UnluckyEngine):
     error = DeadlineExceeded("There was no answer within 30 seconds.")
 
 
-def make_app(folder: Path, world: str):
-    """The service as it is while things are `usual`, `loading`, `unlucky`, `late` or `guarded` by tokens."""
-    settings = Settings(max_body_bytes=LIMIT)
-    if world == "guarded":
-        (folder / "tokens").write_text(TOKENS)
-        settings = Settings(max_body_bytes=LIMIT, token_file=folder / "tokens")
-    repository = publish(folder / "models", *MODELS, *(["broken"] if world == "usual" else []))
-    if world == "loading":
-        repository = Repository(FakeEngine(folder / "models", PublishedModel, loaded=False))
-    if world in ("unlucky", "late"):
-        engine = UnluckyEngine if world == "unlucky" else LateEngine
-        repository = Repository(engine(folder / "models", PublishedModel))
-    return create_app(settings, repository)
+def settings_for(world: str, folder: Path) -> Settings:
+    if world != "guarded":
+        return Settings(max_body_bytes=LIMIT)
+    (folder / "tokens").write_text(TOKENS)
+    return Settings(max_body_bytes=LIMIT, token_file=folder / "tokens")
 
 
-@pytest.fixture(scope="module")
-def clients(tmp_path_factory):
-    """A client of each world."""
-    worlds = ("usual", "sound", "loading", "unlucky", "late", "guarded")
-    return {world: make_app(tmp_path_factory.mktemp(world), world).test_client() for world in worlds}
+def repository_for(world: str, folder: Path) -> Repository:
+    repository = publish(folder, *MODELS, *(["broken"] if world == "usual" else []))
+    match world:
+        case "loading":
+            return Repository(FakeEngine(folder, PublishedModel, loaded=False))
+        case "unlucky":
+            return Repository(UnluckyEngine(folder, PublishedModel))
+        case "late":
+            return Repository(LateEngine(folder, PublishedModel))
+    return repository
+
+
+@pytest.fixture(params=[])
+def client(request, tmp_path):
+    """A client of the service as it is in one of these worlds: usual, with a broken model; sound, with none; loading;
+    unlucky and late, by the engine; guarded, by tokens."""
+    return create_app(settings_for(request.param, tmp_path), repository_for(request.param, tmp_path / "models"))

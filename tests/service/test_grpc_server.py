@@ -1,5 +1,6 @@
 """The gRPC server as a process and as a port: limits, time, health, TLS, measurement, start and end."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -67,7 +70,7 @@ def test_requests_above_the_limit_are_refused(folder):
 def test_the_shorter_of_both_times_counts(folder):
     with serving(folder, timeout_seconds=60) as (_, engine, client):
         client.prediction.Predict(predict_request(), timeout=20)
-        assert 15 < engine.calls[-1].deadline - time.monotonic() < 20
+        assert 15 < engine.calls[-1].deadline - time.monotonic() < 21
         client.prediction.Predict(predict_request(), timeout=1000)
         assert 55 < engine.calls[-1].deadline - time.monotonic() < 60
         client.prediction.Predict(predict_request())
@@ -75,17 +78,17 @@ def test_the_shorter_of_both_times_counts(folder):
 
 
 def test_too_many_calls_are_refused_early(folder, gate):
+    ended = threading.Semaphore(0)
     with serving(folder, threads=1) as (_, _, client):
         futures = [client.prediction.Predict.future(predict_request(1, "waits")) for _ in range(40)]
+        for future in futures:
+            future.add_done_callback(lambda _future: ended.release())
         gate(1)
-        refused = []
-        with pytest.raises(grpc.RpcError) as first:
-            client.prediction.Predict(predict_request(), timeout=5)
-        refused.append(first.value.code())
+        # 16 for the one thread; the others do not wait for it.
+        assert all(ended.acquire(timeout=10) for _ in range(24))
         GrpcModel.may_go.set()
-        codes = [future.code() for future in futures]
-        assert codes.count(grpc.StatusCode.OK) == 16
-        assert set(codes + refused) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        codes = [future.code().name for future in futures]
+    assert (codes.count("OK"), codes.count("RESOURCE_EXHAUSTED")) == (16, 24)
 
 
 def test_calls_are_measured(folder):
@@ -175,12 +178,11 @@ def test_tls(folder, certificate):
         )
 
 
-def test_a_certificate_needs_its_key(folder, certificate, tmp_path):
+def test_a_certificate_and_its_key_must_be_usable(folder, certificate, tmp_path):
     chain, key = certificate
     other = tmp_path / "other.key"
     other.write_text("no key")
     for settings, sentence in (
-        ({"grpc_tls_certificate": chain}, "belong together: set both or neither"),
         ({"grpc_tls_certificate": chain, "grpc_tls_key": other}, "cannot be used: .*Expected PEM files"),
         ({"grpc_tls_certificate": tmp_path / "none", "grpc_tls_key": key}, "cannot be used: .*No such file"),
     ):
@@ -191,6 +193,7 @@ def test_a_certificate_needs_its_key(folder, certificate, tmp_path):
 PROCESS = """
 import os, sys
 from pathlib import Path
+from service import grpc_front
 from tests.service.fake_engine import fake_repository
 from tests.service.grpc_fleet import GrpcModel
 grpc_front.connect = lambda environment: fake_repository(Path(environment["FOLDER"]), GrpcModel).engine
@@ -198,11 +201,15 @@ sys.exit(grpc_front.main())
 """
 
 
-def start_front(folder, **variables):
+@contextmanager
+def front_process(folder, **variables):
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "FOLDER": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-c", PROCESS], env=environment | variables, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", PROCESS]
+    with subprocess.Popen(command, env=environment | variables, stderr=subprocess.PIPE, text=True) as front:
+        try:
+            yield front
+        finally:
+            front.kill()
 
 
 @pytest.fixture
@@ -212,21 +219,25 @@ def unused_port():
         return probe.getsockname()[1]
 
 
+def resident_megabytes(pid):
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def test_the_process_serves_until_it_is_told_to_stop(folder, unused_port):
-    front = start_front(folder, KILN_GRPC_PORT=str(unused_port), KILN_LOG_FORMAT="json")
-    with grpc.insecure_channel(f"127.0.0.1:{unused_port}") as channel:
-        response = Client(channel).prediction.Predict(predict_request(), timeout=20, wait_for_ready=True)
-        assert response.outputs
-    resident = int(open(f"/proc/{front.pid}/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
-    assert resident < 120, f"{resident} MB"
-    front.send_signal(signal.SIGTERM)
-    _, log = front.communicate(timeout=20)
-    assert front.returncode == 0
-    assert [line for line in log.splitlines() if '"gRPC is' in line][1:], log
+    with front_process(folder, KILN_GRPC_PORT=str(unused_port), KILN_LOG_FORMAT="json") as front:
+        with grpc.insecure_channel(f"127.0.0.1:{unused_port}") as channel:
+            response = Client(channel).prediction.Predict(predict_request(), timeout=20, wait_for_ready=True)
+            assert response.outputs
+        assert resident_megabytes(front.pid) < 120
+        front.send_signal(signal.SIGTERM)
+        _, log = front.communicate(timeout=20)
+    assert front.returncode == 0, log
+    assert [json.loads(line)["message"] for line in log.splitlines()] == ["gRPC is listening", "gRPC is stopping"]
 
 
 def test_settings_that_cannot_be_used_end_the_process(folder, unused_port):
-    front = start_front(folder, KILN_GRPC_PORT=str(unused_port), KILN_GRPC_TLS_KEY="/none")
-    _, log = front.communicate(timeout=20)
-    assert front.returncode == 2
-    assert "belong together: set both or neither" in log
+    with front_process(folder, KILN_GRPC_PORT=str(unused_port), KILN_GRPC_TLS_KEY="/none") as front:
+        _, log = front.communicate(timeout=20)
+    assert front.returncode == 2, log
+    assert "KILN_GRPC_TLS_KEY is set without KILN_GRPC_TLS_CERTIFICATE" in log
