@@ -43,13 +43,13 @@ class Passed:
     Attributes:
         phase: which one.
         start, end: clocks of `time.monotonic`.
-        actions: how often something was done.
+        actions: clocks of what was done.
     """
 
     phase: Phase
     start: float
     end: float
-    actions: int
+    actions: tuple[float, ...]
 
 
 def plan_phases(publisher: Publisher, pid: int | None) -> list[Phase]:
@@ -138,14 +138,15 @@ def run_phases(phases: Sequence[Phase], seconds: float, publisher: Publisher) ->
 def run_phase(phase: Phase, seconds: float) -> Passed:
     """Runs one phase."""
     start = time.monotonic()
-    end, due, actions = start + seconds, start, 0
+    end, due = start + seconds, start
+    actions: list[float] = []
     print(f"  {phase.name} for {seconds:.0f} s", flush=True)
     while (now := time.monotonic()) < end:
         if phase.action and now >= due and (not actions or now < end - SETTLE_SECONDS):
-            actions += bool(phase.action())
+            actions += [now] if phase.action() else []
             due = now + phase.every if phase.every else end
         time.sleep(min(0.1, max(end - now, 0)))
-    return Passed(phase, start, end, actions)
+    return Passed(phase, start, end, tuple(actions))
 
 
 def publish_versions(publisher: Publisher, stop: threading.Event) -> None:

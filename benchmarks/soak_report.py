@@ -34,6 +34,7 @@ class PhaseResult:
         statuses: other answers, by status; those of 503 and 429 have Retry-After.
         bad: how many answers of other statuses, or without Retry-After.
         causes: requests without an answer, by cause.
+        delays: of those and of bad answers, least and greatest seconds from the last action to their sending.
         slowest, p99: milliseconds from when a request was due.
     """
 
@@ -44,6 +45,7 @@ class PhaseResult:
     statuses: dict[str, int]
     bad: int
     causes: dict[str, int]
+    delays: tuple[float, float] | None
     slowest: float
     p99: float
 
@@ -59,6 +61,8 @@ class PhaseResult:
         answered = self.requests - sum(self.causes.values())
         if self.good < LEAST_GOOD * answered and MAY_REFUSE not in self.passed.phase.name:
             found.append(f"only {self.good} of {answered} answers are good")
+        if found and self.delays:
+            found[-1] += f" (sent {self.delays[0]:.3f} to {self.delays[1]:.3f} s after the last action)"
         return [f"{self.passed.phase.name}: {sentence}" for sentence in found]
 
 
@@ -115,9 +119,19 @@ def judge_phase(passed: Passed, records: np.ndarray, right: np.ndarray) -> Phase
         statuses=statuses,
         bad=bad,
         causes={cause: counts[outcome] for outcome, cause in CAUSES.items() if outcome in counts},
+        delays=find_delays(passed, records[(outcomes < 0) & ~np.isin(outcomes, (-503, -429))]),
         slowest=float(milliseconds.max(initial=0)),
         p99=float(np.percentile(milliseconds, 99)) if len(records) else 0.0,
     )
+
+
+def find_delays(passed: Passed, records: np.ndarray) -> tuple[float, float] | None:
+    """How long after the last action some requests were sent: the least and the greatest seconds."""
+    places = np.searchsorted(passed.actions, records[:, 1]) - 1
+    if not len(records) or not passed.actions or places.min() < 0:
+        return None
+    delays = records[:, 1] - np.array(passed.actions)[places]
+    return float(delays.min()), float(delays.max())
 
 
 def phases_table(results: Sequence[PhaseResult]) -> str:
@@ -129,7 +143,7 @@ def phases_table(results: Sequence[PhaseResult]) -> str:
         rows.append(
             [
                 result.passed.phase.name,
-                str(result.passed.actions or ""),
+                str(len(result.passed.actions) or ""),
                 f"{result.requests:,}",
                 f"{result.good:,}",
                 str(result.wrong),

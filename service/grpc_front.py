@@ -15,11 +15,11 @@ from service.engine.repository import Repository
 from service.errors import InvalidSettings
 from service.metrics import Metrics
 from service.processes import end_when_a_thread_fails, end_with_parent, set_up_logging
-from service.protocols.grpc_exchange import Observe
 from service.protocols.grpc_server import GrpcServer, create_server
 from service.settings import Settings
 
-logger = logging.getLogger(__name__)
+# Its own name is `__main__`, whose lines would not be written.
+logger = logging.getLogger("service.grpc_front")
 
 WRONG_USE = 2
 PROTOCOL = "tensorflow_serving_grpc"
@@ -41,7 +41,7 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
         set_up_logging(settings)
         server = create_server(
-            settings, Repository(connect(os.environ)), Access(settings.token_file), observe_with(Metrics())
+            settings, Repository(connect(os.environ)), Access(settings.token_file), Measures(Metrics())
         )
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")
@@ -67,13 +67,24 @@ def serve(server: GrpcServer, settings: Settings, stopping: threading.Event) -> 
     server.stop(settings.graceful_timeout_seconds).wait()
 
 
-def observe_with(metrics: Metrics) -> Observe:
-    """What measures calls with the service's metrics."""
+class Measures:
+    """Counts calls with the service's metrics.
 
-    def observe(request: tuple[str, str, str, str], code: str, seconds: float) -> None:
-        metrics.answered((PROTOCOL, *request), code, seconds)
+    Args:
+        metrics: the process's.
+    """
 
-    return observe
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def began(self) -> None:
+        """A call has come."""
+        self._metrics.began(PROTOCOL)
+
+    def ended(self, request: tuple[str, str, str, str], code: str, seconds: float) -> None:
+        """It is over; see `Observer`."""
+        self._metrics.ended(PROTOCOL)
+        self._metrics.answered((PROTOCOL, *request), code, seconds)
 
 
 if __name__ == "__main__":

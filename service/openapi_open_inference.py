@@ -19,6 +19,7 @@ from service.openapi_parts import (
 )
 from service.openapi_schemas import ref
 
+AWAY = "The engine is being started. Try again shortly."
 LATE = "There was no answer within 30 seconds."
 MISFIT = "Input 'image' has shape [1,28], but takes [-1,8,8]"
 NO_FORM = "Input 'x' is of type FP16, for which JSON has no form. Send it as binary data."
@@ -49,7 +50,7 @@ def open_inference_paths(max_body_bytes: int) -> dict[str, Any]:
         paths[f"{path}/infer"] = {"post": infer_operation(given, max_body_bytes)}
         paths[f"{path}/stats"] = {"get": statistics_operation(given)}
     everything = operation("models", "getAllStatistics", "What every version has done")
-    everything["responses"] = {"200": json_answer("Counts and times.", "Statistics", {})}
+    everything["responses"] = {"200": json_answer("Counts and times.", "Statistics", {})} | engine_away()
     return paths | {"/v2/models/stats": {"get": everything}} | repository_paths(max_body_bytes)
 
 
@@ -68,6 +69,11 @@ def lookup_failures(given: bool) -> dict[str, Any]:
 def not_loaded() -> dict[str, Any]:
     """The failure of a model that is known but cannot be asked."""
     return {"503": failure("The model is not loaded yet, or failed to load.", NOT_LOADED, RETRY_AFTER)}
+
+
+def engine_away() -> dict[str, Any]:
+    """The failure of what only the engine's process knows or does."""
+    return {"503": failure("The engine is being started again.", AWAY, RETRY_AFTER)}
 
 
 def metadata_operation(given: bool) -> dict[str, Any]:
@@ -137,7 +143,7 @@ def infer_operation(given: bool, max_body_bytes: int) -> dict[str, Any]:
 
 def statistics_operation(given: bool) -> dict[str, Any]:
     """What a model has done."""
-    responses = {"200": json_answer("Counts and times.", "Statistics", {})} | lookup_failures(given)
+    responses = {"200": json_answer("Counts and times.", "Statistics", {})} | lookup_failures(given) | engine_away()
     return open_operation("models", "getStatistics", "What it has done", given) | {"responses": responses}
 
 
@@ -169,6 +175,7 @@ def repository_paths(max_body_bytes: int) -> dict[str, Any]:
             "400": failure("The request is not what it should be.", NOT_AN_OBJECT),
             "404": failure("It is not served.", "Model 'mnits' is not served"),
             **too_large,
+            **engine_away(),
         },
     }
     return {

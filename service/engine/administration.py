@@ -107,8 +107,9 @@ class Administration:
                 way_back = None
             finally:
                 drops = self._registry.release(way_back)
+                names = self._registry.enlist(list_models(self._settings.folder))
                 self._loading.show(drops)
-                for name in self._registry.enlist(list_models(self._settings.folder)):
+                for name in names:
                     self._loading.update(name)
             self._save()
 

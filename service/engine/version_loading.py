@@ -101,9 +101,12 @@ class VersionLoading:
             name: the model's.
             patient: whether to wait for a version that is being closed, to load it again.
         """
-        with self._updating[name]:
-            while self._load_next(name) or (patient and self._wait(name)):
-                pass
+        while True:
+            with self._updating[name]:
+                while self._load_next(name):
+                    pass
+            if not patient or not self._wait(name):
+                return
 
     def _load_next(self, name: str) -> bool:
         held, drops = self._registry.take_next(name)

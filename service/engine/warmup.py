@@ -39,11 +39,33 @@ def warm_up(model: Model, path: Path, title: str) -> None:
     records = path / "assets.extra" / "tf_serving_warmup_requests"
     if records.is_file():
         for signature, inputs in islice(read_requests(records), MOST_RECORDS):
-            if signature not in model.signatures:
-                raise ValueError(f"{records.name} names signature '{signature}', which the model does not have")
+            check_request(model, signature, inputs)
             model.call(signature, inputs)
     else:
         call_with_zeros(model, title)
+
+
+def check_request(model: Model, name: str, inputs: Arrays) -> None:
+    """Refuses a warm-up request that does not fit its signature.
+
+    Raises:
+        ValueError: saying what does not.
+    """
+    signature = model.signatures.get(name)
+    if signature is None:
+        raise ValueError(f"A warm-up request names signature '{name}', which the model does not have")
+    if inputs.keys() != signature.inputs.keys():
+        raise ValueError(
+            f"A warm-up request of signature '{name}' has the inputs {sorted(inputs)}, but it takes "
+            f"{sorted(signature.inputs)}"
+        )
+    for key, spec in signature.inputs.items():
+        array = inputs[key]
+        if array.dtype != spec.numpy_dtype or not spec.accepts(array.shape):
+            raise ValueError(
+                f"A warm-up request of signature '{name}' has {array.dtype} of shape {list(array.shape)} for input "
+                f"'{key}', which takes {spec.type_name} of shape {spec.shape and list(spec.shape)}"
+            )
 
 
 def read_requests(records: Path) -> Iterator[tuple[str, Arrays]]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from service.auth import is_loopback
 from service.engine.model import InvalidInput
@@ -32,9 +33,6 @@ PROXY_KEYS = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host
 PUSHBACK = "grpc-retry-pushback-ms"
 MOST_DETAILS = 2000
 
-# Method, model, version and signature; then the code's name and the seconds.
-Observe = Callable[[tuple[str, str, str, str], str, float], None]
-
 
 class FailedPrecondition(InvalidPayload):
     """A request that is wrong in a way for which gRPC has a code of its own."""
@@ -47,6 +45,22 @@ class Access(Protocol):
         """Lets a call pass, or raises a `ServiceError`."""
 
 
+class Observer(Protocol):
+    """What measures calls."""
+
+    def began(self) -> None:
+        """A call has come."""
+
+    def ended(self, request: tuple[str, str, str, str], code: str, seconds: float) -> None:
+        """It is over.
+
+        Args:
+            request: method, model, version and signature; "" where one does not apply.
+            code: the name of gRPC's code, e.g. `OK`.
+            seconds: how long it took.
+        """
+
+
 @dataclass(frozen=True)
 class Reception:
     """What calls are checked against and measured with.
@@ -54,12 +68,12 @@ class Reception:
     Attributes:
         access: who may do what.
         timeout_seconds: the longest that a call may take, whatever its client says.
-        observe: is told of every call that has ended.
+        observer: is told of every call.
     """
 
     access: Access
     timeout_seconds: float
-    observe: Observe
+    observer: Observer
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,7 @@ class Exchange:
         self._reception.access.check(self._method.scope, metadata.get("authorization"), from_loopback=is_local)
 
     def __enter__(self) -> "Exchange":
+        self._reception.observer.began()
         return self
 
     def __exit__(
@@ -117,7 +132,7 @@ class Exchange:
         """Measures the call, and answers an error as gRPC does."""
         code = find_code(error)
         request = (self._method.name, self.model, self.version, self.signature)
-        self._reception.observe(request, code.name, time.monotonic() - self._started)
+        self._reception.observer.ended(request, code.name, time.monotonic() - self._started)
         if isinstance(error, Exception):
             self._refuse(error, code)
 
@@ -168,14 +183,21 @@ def create_handler(service: str, methods: list[Method], reception: Reception) ->
 def create_method_handler(method: Method, reception: Reception) -> grpc.RpcMethodHandler:
     """Makes the handler of one method."""
 
+    def read(content: bytes) -> Any:
+        try:
+            return method.request.FromString(content)
+        except DecodeError:
+            # Raised here, it would be an internal error with a stack in the log.
+            return InvalidPayload(f"The request is no {method.request.DESCRIPTOR.full_name}.")
+
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         with Exchange(method, context, reception) as exchange:
             exchange.check_access()
+            if isinstance(request, InvalidPayload):
+                raise request
             return method.answer(request, exchange)
 
-    return grpc.unary_unary_rpc_method_handler(
-        answer, request_deserializer=method.request.FromString, response_serializer=serialize
-    )
+    return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=read, response_serializer=serialize)
 
 
 def serialize(message: Any) -> bytes:

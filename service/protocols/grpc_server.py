@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from service.engine.repository import Repository
 from service.errors import InvalidSettings
 from service.protocols import grpc_models, grpc_prediction
-from service.protocols.grpc_exchange import Access, Observe, Reception, create_handler
+from service.protocols.grpc_exchange import Access, Observer, Reception, create_handler
 from service.protocols.grpc_health import Health
 from service.protocols.grpc_inference import Inference
 from service.protocols.grpc_models import Models
@@ -130,20 +130,28 @@ def read_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     return grpc.ssl_server_credentials([pair])
 
 
-def ignore(_request: tuple[str, str, str, str], _code: str, _seconds: float) -> None:
+class Unobserved:
     """Measures nothing."""
 
+    def began(self) -> None:
+        """A call has come."""
 
-def create_server(settings: Settings, repository: Repository, access: Access, observe: Observe = ignore) -> GrpcServer:
+    def ended(self, request: tuple[str, str, str, str], code: str, seconds: float) -> None:
+        """It is over."""
+
+
+def create_server(
+    settings: Settings, repository: Repository, access: Access, observer: Observer | None = None
+) -> GrpcServer:
     """Makes a server.
 
     Args:
         settings: see `Settings`.
         repository: the models.
         access: who may do what.
-        observe: is told of every call that has ended: its method, model, version and signature, its code and seconds.
+        observer: is told of every call.
 
     Raises:
         InvalidSettings: the address is taken, or the certificate or its key cannot be used.
     """
-    return GrpcServer(settings, Reception(access, settings.timeout_seconds, observe), repository)
+    return GrpcServer(settings, Reception(access, settings.timeout_seconds, observer or Unobserved()), repository)

@@ -10,7 +10,7 @@ Source:
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service.codecs.compressed_bodies import compress, decompress
 from service.codecs.open_inference_answer import choose_outputs, encode_answer
@@ -74,10 +74,11 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     def infer(model: str, version: str | None = None) -> Response:
         body = prediction.read_body()
         loaded = find_model(repository, model, version)
-        coding = request.environ.get("HTTP_CONTENT_ENCODING")
+        headers = current().environ
+        coding = headers.get("HTTP_CONTENT_ENCODING")
         if coding:
             body = decompress(body, coding, settings.max_body_bytes)
-        length = read_header_length(request.environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
+        length = read_header_length(headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
         if length == 0:
             return infer_raw(loaded, body)
         return infer_parsed(loaded, parse_request(body, length, nan_tokens=settings.nan_tokens), settings)
@@ -136,7 +137,7 @@ def infer_raw(model: Model, body: bytes) -> Response:
 
 def inference_response(body: bytes, header_length: int | None) -> Response:
     """An inference's answer, compressed where the client asks for that."""
-    body, coding = compress(body, request.environ.get("HTTP_ACCEPT_ENCODING"))
+    body, coding = compress(body, current().environ.get("HTTP_ACCEPT_ENCODING"))
     response = Response(body, content_type=JSON if header_length is None else BINARY)
     if header_length is not None:
         response.headers[HEADER_LENGTH] = str(header_length)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from service.engine.files import find_models, find_versions, read_description
+from service.engine.files import find_models, find_versions, is_model_name, read_description
 from service.engine.interface import AVAILABLE, END, LOADING, Catalog, Choice, ServedModel, Statistics, Version
 from service.engine.repository import Repository
 from service.errors import InvalidConfiguration, ModelUnavailable, UnknownModel
@@ -56,7 +56,7 @@ class FakeEngine:
         return {name: outputs[name] for name in call.outputs or outputs}
 
     def load(self, model: str) -> None:
-        if not find_versions(self.folder / model):
+        if not is_model_name(model) or not find_versions(self.folder / model):
             raise UnknownModel(f"There is no version of a model in {self.folder / model}")
         self._models[model] = dataclasses.replace(self._find(model), labels=self._labels(model))
         self._load(model)

@@ -95,12 +95,11 @@ class Client:
 
 
 @contextmanager
-def serving(folder, *, access=None, observe=None, options=None, latest=0, **settings):
+def serving(folder, *, access=None, observer=None, options=None, latest=0, **settings):
     """Serves a folder of fakes; gives the server, its engine and a client."""
     settings = Settings(**{"model_repository": folder, "grpc_port": 0, "threads": 8} | settings)
     repository = fake_repository(folder, GrpcModel, **({"latest": latest} | (options or {})))
-    arguments = [] if observe is None else [observe]
-    server = create_server(settings, repository, access or Access(None), *arguments)
+    server = create_server(settings, repository, access or Access(None), observer)
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -91,25 +91,34 @@ def test_too_many_calls_are_refused_early(folder, gate):
     assert (codes.count("OK"), codes.count("RESOURCE_EXHAUSTED")) == (16, 24)
 
 
+class Notes:
+    """Notes what is told of calls."""
+
+    def __init__(self):
+        self.begun = 0
+        self.calls = []
+        self.ends = threading.Semaphore(0)
+
+    def began(self):
+        self.begun += 1
+
+    def ended(self, request, code, seconds):
+        self.calls.append((*request, code, 0 <= seconds < 5))
+        self.ends.release()
+
+
 def test_calls_are_measured(folder):
-    observed = []
-    done = threading.Event()
-
-    def observe(request, code, seconds):
-        observed.append((*request, code))
-        assert 0 <= seconds < 5
-        if len(observed) == 2:
-            done.set()
-
-    with serving(folder, observe=observe) as (_, _, client):
+    notes = Notes()
+    with serving(folder, observer=notes) as (_, _, client):
         client.prediction.Predict(predict_request())
         request = predict_request()
         request.model_spec.name = "made up"
         refusal(client.prediction.Predict, request)
-        assert done.wait(5)
-    assert observed == [
-        ("Predict", "echo", "1", "serving_default", "OK"),
-        ("Predict", "unknown", "", "", "NOT_FOUND"),
+        assert all(notes.ends.acquire(timeout=5) for _ in range(2))
+    assert notes.begun == 2
+    assert notes.calls == [
+        ("Predict", "echo", "1", "serving_default", "OK", True),
+        ("Predict", "unknown", "", "", "NOT_FOUND", True),
     ]
 
 

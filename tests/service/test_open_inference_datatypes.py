@@ -4,11 +4,14 @@ import numpy as np
 import orjson
 import pytest
 
+from service.app import create_app
 from service.codecs.binary_tensors import decode_binary, encode_binary
 from service.codecs.open_inference_datatypes import DATATYPES
 from service.engine.signature import Signature, TensorSpec
 from service.errors import InvalidPayload
 from service.protocols.open_inference_documents import describe_tensor
+from service.settings import Settings
+from tests.service.fake_engine import fake_repository
 
 DTYPES = {name: TensorSpec("t", dtype, (-1, 2)) for dtype, name in DATATYPES.items()}
 VALUES = {"BOOL": [True, False], "BYTES": ["a", "b\0"], "FP32": [0.1, -3e38], "FP64": [0.1, 1e308]}
@@ -16,10 +19,6 @@ VALUES = {"BOOL": [True, False], "BYTES": ["a", "b\0"], "FP32": [0.1, -3e38], "F
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory, make_version):
-    from service.app import create_app
-    from service.settings import Settings
-    from tests.service.fake_engine import fake_repository
-
     class Echo:
         def __init__(self, *_):
             self.signatures = {name: Signature({"t": spec}, {"t": spec}) for name, spec in DTYPES.items()}

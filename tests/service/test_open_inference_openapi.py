@@ -5,7 +5,8 @@ import orjson
 import pytest
 
 from service.app import create_app
-from service.errors import DeadlineExceeded
+from service.codecs.open_inference_datatypes import DATATYPES as SERVED
+from service.errors import DeadlineExceeded, ModelUnavailable
 from service.openapi import build_document
 from service.openapi_open_inference import open_inference_paths
 from service.openapi_open_inference_schemas import DATATYPES, INFERENCES
@@ -105,9 +106,26 @@ def test_a_failing_engine_is_as_the_document_says(client, monkeypatch, path, err
     check_schema(response.json, described(path, status))
 
 
+ENGINE_AWAY = ["/v2/models/stats", f"{MODEL}/stats", f"{VERSION}/stats", UNLOAD]
+
+
+@pytest.mark.parametrize("path", ENGINE_AWAY)
+def test_an_engine_that_is_away_is_as_the_document_says(client, monkeypatch, path):
+    def fail(*_arguments):
+        raise ModelUnavailable("The engine is being started. Try again shortly.", 2)
+
+    monkeypatch.setattr(client.application.repository.engine, "statistics", fail)
+    monkeypatch.setattr(client.application.repository.engine, "unload", fail)
+    [method] = DOCUMENT["paths"][path]
+    response = client.open(path.format(model="digits", version="1"), method=method.upper())
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
+    check_schema(response.json, described(path, 503))
+
+
 def test_every_documented_status_is_one_that_was_seen():
     seen = {(path, status) for path, _, _, _, status in ANSWERS}
     seen |= {(f"{path}/infer", status) for path in (MODEL, VERSION) for status in (500, 504)}
+    seen |= {(path, 503) for path in ENGINE_AWAY}
     documented = {
         (path, int(status))
         for path, methods in open_inference_paths(LIMIT).items()
@@ -132,8 +150,6 @@ def form(value):
 
 
 def test_the_document_has_every_datatype():
-    from service.codecs.open_inference_datatypes import DATATYPES as SERVED
-
     assert set(DATATYPES) == set(SERVED.values())
 
 

@@ -44,7 +44,7 @@ def start(*parts):
 def test_protos_come_without_tensorflow_and_before_or_after_it():
     runs = [start(PROTOS, WITHOUT, REAL, SAME), start(REAL, "import sys", PROTOS, SAME), start(THREADS, WITHOUT)]
     for run in runs:
-        output, _ = run.communicate(timeout=60)
+        output, _ = run.communicate(timeout=180)
         assert run.returncode == 0, output
 
 

@@ -65,10 +65,10 @@ class Caller:
         self.bench = bench
         self.changed = threading.Condition()
         self.in_hand = []
-        self.calls = 0
+        self.calls = [0, 0, 0, 0]
         self.is_over = False
 
-    def run(self):
+    def run(self, place):
         while not self.is_over:
             newest = max(v.number for v in self.bench.catalogs[-1].models["m"].versions if v.state == AVAILABLE)
             with self.changed:
@@ -78,13 +78,14 @@ class Caller:
             assert model.closings == 0
             with self.changed:
                 self.in_hand.remove(newest)
-                self.calls += 1
+                self.calls[place] += 1
                 self.changed.notify_all()
 
-    def wait_for_calls(self, count):
+    def wait_for_calls(self):
+        """Waits until every thread has read the present catalogue and ended a call."""
         with self.changed:
-            until = self.calls + count
-            assert self.changed.wait_for(lambda: self.calls >= until or self.is_over, SECONDS)
+            until = [calls + 2 for calls in self.calls]
+            assert self.changed.wait_for(lambda: self.is_over or all(map(int.__ge__, self.calls, until)), SECONDS)
 
     def retire(self, _, number):
         with self.changed:
@@ -95,13 +96,13 @@ def test_no_call_is_lost_while_versions_switch(bench, pool):
     bench.versions.scan()
     caller = Caller(bench)
     bench.on_retire = caller.retire
-    # A time of grace in which every caller that had read the old catalogue has come to its end.
-    bench.versions._retirement._pause = lambda _: caller.wait_for_calls(50)
-    running = [pool.submit(caller.run) for _ in range(4)]
+    # A time of grace in which every caller that had read the old catalogue comes to its end.
+    bench.versions._retirement._pause = lambda _: caller.wait_for_calls()
+    running = [pool.submit(caller.run, place) for place in range(4)]
     for number in range(2, 30):
         bench.publish("m", number)
         bench.versions.scan()
-    caller.wait_for_calls(50)
+    caller.wait_for_calls()
     caller.is_over = True
     for each in running:
         each.result(SECONDS)

@@ -1,4 +1,4 @@
-"""The real service: gunicorn with two workers, TensorFlow, a port, signals."""
+"""The real service: supervisor, engine with TensorFlow, gunicorn with two workers, a port, signals."""
 
 import json
 import os
@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,13 +52,13 @@ def wait_for(condition, seconds=START_SECONDS):
     pytest.fail("waited in vain")
 
 
-def save_tiny(folder):
+def save_tiny(folder, factor=1.0):
     import tensorflow as tf
 
     class Sum(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="features")])
         def __call__(self, features):
-            return {"prediction": tf.reduce_sum(features, axis=1, keepdims=True)}
+            return {"prediction": factor * tf.reduce_sum(features, axis=1, keepdims=True)}
 
     module = Sum()
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.__call__})
@@ -68,11 +71,14 @@ class Service:
     """A running service."""
 
     def __init__(self, folder):
-        save_tiny(folder / "models" / "tiny" / "1")
+        self.models = folder / "models"
+        save_tiny(self.models / "tiny" / "1")
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         self.out, self.err = folder / "out", folder / "err"
-        settings = environment(port=port, workers=2, model_repository=folder / "models", log_format="json")
+        settings = environment(
+            port=port, workers=2, model_repository=self.models, log_format="json", poll_seconds=1, log_level="info"
+        )
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service"],
@@ -82,45 +88,79 @@ class Service:
     def get(self, path):
         return requests.get(self.address + path, timeout=30)
 
-    def predict(self):
-        return requests.post(f"{self.address}/v1/models/tiny:predict", json=ROW, timeout=30)
+    def predict(self, path="tiny"):
+        return requests.post(f"{self.address}/v1/models/{path}:predict", json=ROW, timeout=30)
 
     def is_ready(self):
         return self.get("/v2/health/ready").status_code == 200
 
-    def answered(self):
-        line = 'kiln_requests_total{code="200",endpoint="tensorflow_serving.predict",model="tiny"}'
-        [sample] = [text for text in self.get("/metrics").text.splitlines() if text.startswith(line)]
-        return float(sample.split()[1])
+    def count(self, name):
+        """The sum of a counter."""
+        samples = [line for line in self.get("/metrics").text.splitlines() if line.startswith(f"{name}{{")]
+        return sum(float(sample.rsplit(" ", 1)[1]) for sample in samples)
+
+    def children(self, *words):
+        """Ids of the service's processes whose command line holds one of the words."""
+        found, parents = [], {self.process.pid}
+        for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+            try:
+                parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                command = (path / "cmdline").read_text()
+            except OSError:
+                continue
+            if parent in parents:
+                parents.add(int(path.name))
+                if any(word in command for word in words):
+                    found.append(int(path.name))
+        return found
+
+    def engine(self):
+        [process] = self.children("service.engine")
+        return process
 
     def workers(self):
-        """Process ids, from the log."""
-        lines = [json.loads(line) for line in self.err.read_text().splitlines() if line.startswith("{")]
-        return [int(line["message"].rsplit(" ", 1)[1]) for line in lines if "Booting worker" in line["message"]]
+        return self.children("gunicorn")[1:]
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     running = Service(tmp_path_factory.mktemp("service"))
+    wait_for(running.is_ready)
     yield running
     if running.process.poll() is None:
         running.process.kill()
         running.process.wait()
 
 
-def test_the_port_answers_while_the_models_are_being_loaded(service):
-    wait_for(lambda: service.get("/v2/health/live").json() == {"live": True}, seconds=20)
-    response = service.get("/v2/health/ready")
-    assert (response.status_code, response.json()["ready"]) == (503, False)
-    response = service.predict()
-    assert response.status_code == 503
-    assert response.headers["Retry-After"]
-    wait_for(service.is_ready)
+@contextmanager
+def questions(service):
+    """Asks for predictions, without a pause and over one connection, until the block ends; gives the answers."""
+    answers, stop = [], threading.Event()
+
+    def ask():
+        with requests.Session() as session:
+            while not stop.is_set():
+                answers.append(session.post(f"{service.address}/v1/models/tiny:predict", json=ROW, timeout=30))
+
+    with ThreadPoolExecutor(1) as executor:
+        asked = executor.submit(ask)
+        try:
+            yield answers
+        finally:
+            stop.set()
+        asked.result(timeout=60)
+
+
+def test_predictions_come_from_the_engine_and_no_worker_has_tensorflow(service):
     assert [service.predict().json() for _ in range(20)] == [{"predictions": [[6.5]]}] * 20
+    loaded = {
+        pid: "libtensorflow" in Path(f"/proc/{pid}/maps").read_text() for pid in (service.engine(), *service.workers())
+    }
+    assert list(loaded.values()) == [True, False, False]
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_one_worker_writes_a_command_that_works_when_pasted(service):
+def test_the_service_writes_a_command_that_works_when_pasted(service):
     wait_for(service.out.read_text, seconds=10)
     text = service.out.read_text()
     assert text.count(f"Kiln serves tiny on {service.address}\n") == 1
@@ -130,18 +170,57 @@ def test_one_worker_writes_a_command_that_works_when_pasted(service):
 
 
 def test_counters_go_on_and_files_do_not_pile_up_when_a_worker_dies(service):
-    folder = next(service.out.parent.glob("kiln-workers-*"))
-    before, files = service.answered(), len(list(folder.iterdir()))
-    assert before >= 20
+    folder = next(service.out.parent.glob("kiln-*"))
+    before, files = service.count("kiln_requests_total"), len(list(folder.iterdir()))
     dead = service.workers()[0]
     os.kill(dead, signal.SIGKILL)
-    wait_for(lambda: len(service.workers()) == 3 and not list(folder.glob(f"*_{dead}.db")), seconds=20)
-    statuses = set()
-    while not (folder / f"{service.workers()[2]}.ready").exists():
-        statuses |= {service.predict().status_code, service.get("/v2/health/ready").status_code}
-    assert statuses == {200}
-    assert service.answered() > before
+    wait_for(lambda: len(service.workers()) == 2 and not list(folder.glob(f"*_{dead}.db")), seconds=20)
+    assert {service.predict().status_code for _ in range(20)} == {200}
+    assert service.count("kiln_requests_total") > before
     assert len(list(folder.iterdir())) <= files + 2
+
+
+def test_a_new_version_takes_over_between_two_requests_and_a_broken_one_never_does(service):
+    with questions(service) as answers:
+        broken = service.models / "tiny" / "2"
+        broken.mkdir()
+        (broken / "saved_model.pb").write_bytes(b"broken")
+        wait_for(lambda: "END" in service.get("/v1/models/tiny").text, seconds=20)
+        save_tiny(service.models / "new", factor=2.0)
+        (service.models / "new").rename(service.models / "tiny" / "3")
+        wait_for(lambda: service.predict().json() == {"predictions": [[13.0]]}, seconds=20)
+    numbers = [answer.json()["predictions"][0][0] for answer in answers]
+    assert {answer.status_code for answer in answers} == {200}
+    assert numbers == sorted(numbers)
+    assert set(numbers) == {6.5, 13.0}
+    assert service.is_ready()
+    states = {
+        state["version"]: state["state"] for state in service.get("/v1/models/tiny").json()["model_version_status"]
+    }
+    assert (states["3"], states["2"]) == ("AVAILABLE", "END")
+
+
+def test_the_workers_outlive_the_engine_which_is_started_again(service):
+    counted, workers = service.count("kiln_model_rows_total"), service.workers()
+    with questions(service) as answers:
+        dead = service.engine()
+        os.kill(dead, signal.SIGKILL)
+        wait_for(lambda: service.children("service.engine") not in ([], [dead]) and service.is_ready(), seconds=30)
+        before = len(answers)
+        wait_for(lambda: len(answers) > before + 10, seconds=20)
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert all(answer.headers["Retry-After"] for answer in answers if answer.status_code == 503)
+    assert answers[-1].json() == {"predictions": [[13.0]]}
+    assert service.workers() == workers
+    assert service.count("kiln_model_rows_total") > counted
+
+
+def test_a_rolling_restart_changes_the_workers_and_nobody_notices(service):
+    before = service.workers()
+    with questions(service) as answers:
+        os.kill(service.process.pid, signal.SIGHUP)
+        wait_for(lambda: len(service.workers()) == 2 and not set(service.workers()) & set(before), seconds=30)
+    assert {answer.status_code for answer in answers} == {200}
 
 
 @pytest.mark.parametrize(
@@ -191,10 +270,23 @@ def test_a_taken_port_is_said_at_once(service):
 
 
 def test_sigterm_ends_the_service_with_status_0_and_leaves_nothing(service):
+    processes = [service.engine(), *service.workers()]
     os.kill(service.process.pid, signal.SIGTERM)
     assert service.process.wait(timeout=30) == 0
-    assert not list(service.out.parent.glob("kiln-workers-*"))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    assert not list(service.out.parent.glob("kiln-*"))
     assert "Traceback" not in service.err.read_text()
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
+    running = Service(tmp_path)
+    try:
+        wait_for(running.is_ready)
+        processes = [running.engine(), *running.workers()]
+    finally:
+        running.process.kill()
+        running.process.wait()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), seconds=40)
 
 
 def test_wrong_settings_are_said_in_one_line():
