@@ -2,6 +2,7 @@
 
 Run as a process of its own: `python -m benchmarks.load ADDRESS RATE SEED OUTPUT` sends until SIGTERM, then writes the
 records to OUTPUT.npy and some answers to OUTPUT.json. It asks a model of `benchmarks.tiny_models`, whose answers tell
+their version.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ class PhaseResult:
         statuses: other answers, by status; those of 503 and 429 have Retry-After.
         bad: how many answers of other statuses, or without Retry-After.
         causes: requests without an answer, by cause.
-        delays: of those and of bad answers, least and greatest seconds from the last action to their sending.
+        delays: of those and of bad answers, least and greatest seconds from the last action to their end.
         slowest, p99: milliseconds from when a request was due.
     """
 
@@ -62,7 +62,7 @@ class PhaseResult:
         if self.good < LEAST_GOOD * answered and MAY_REFUSE not in self.passed.phase.name:
             found.append(f"only {self.good} of {answered} answers are good")
         if found and self.delays:
-            found[-1] += f" (sent {self.delays[0]:.3f} to {self.delays[1]:.3f} s after the last action)"
+            found[-1] += f" ({self.delays[0]:.3f} to {self.delays[1]:.3f} s after the last action)"
         return [f"{self.passed.phase.name}: {sentence}" for sentence in found]
 
 
@@ -75,7 +75,9 @@ def judge_phases(records: np.ndarray, phases: Sequence[Passed], publisher: Publi
         publisher: when each version appeared and was served.
     """
     bounds = [passed.start for passed in phases[1:]]
-    places = np.searchsorted(bounds, records[:, 1], side="right")
+    # What went wrong belongs to the phase in which it did, even if the request had waited since the phase before.
+    moments = np.where(records[:, 3] > 0, records[:, 1], records[:, 2])
+    places = np.searchsorted(bounds, moments, side="right")
     right = are_right(records, publisher)
     return [judge_phase(passed, records[places == at], right[places == at]) for at, passed in enumerate(phases)]
 
@@ -126,11 +128,11 @@ def judge_phase(passed: Passed, records: np.ndarray, right: np.ndarray) -> Phase
 
 
 def find_delays(passed: Passed, records: np.ndarray) -> tuple[float, float] | None:
-    """How long after the last action some requests were sent: the least and the greatest seconds."""
-    places = np.searchsorted(passed.actions, records[:, 1]) - 1
+    """How long after the last action some requests ended: the least and the greatest seconds."""
+    places = np.searchsorted(passed.actions, records[:, 2]) - 1
     if not len(records) or not passed.actions or places.min() < 0:
         return None
-    delays = records[:, 1] - np.array(passed.actions)[places]
+    delays = records[:, 2] - np.array(passed.actions)[places]
     return float(delays.min()), float(delays.max())
 
 

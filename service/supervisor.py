@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from service.announcement import announce
-from service.engine.board import Board
+from service.engine.board import STARTING, Board
 from service.engine.client import FOLDER_VARIABLE, SOCKET, EngineClient
 from service.engine.interface import LOADING, START, Catalog
 from service.engine.repository import Repository
@@ -114,7 +114,7 @@ class Supervisor:
         Returns:
             0 after it was told to stop, 1 where HTTP could not be served.
         """
-        self._board.publish(Catalog(obstacle="The engine is starting."))
+        self._board.publish(Catalog(obstacle=STARTING, starting=True))
         self._listen_to_signals()
         for child in (self.engine, *self.fronts):
             child.start()
@@ -176,7 +176,7 @@ class Supervisor:
         """Says once what is served, when every model was loaded or could not be."""
         catalog = self._board.read()
         states = {version.state for model in catalog.models.values() for version in model.versions}
-        if catalog.obstacle.startswith("The engine") or states & {START, LOADING}:
+        if catalog.starting or states & {START, LOADING}:
             return
         self._announced = True
         announce(self.settings, Repository(EngineClient(self.folder)))
@@ -199,7 +199,7 @@ def without_versions(catalog: Catalog) -> Catalog:
         name: replace(model, versions=tuple(replace(version, state=LOADING) for version in model.versions))
         for name, model in catalog.models.items()
     }
-    return Catalog(models, RESTARTING)
+    return Catalog(models, RESTARTING, starting=True)
 
 
 def supervise(settings: Settings) -> int:

@@ -30,7 +30,7 @@ class Board:
         self._file = folder / "catalog.json"
         self._lock = threading.Lock()
         self._serial = -1
-        self._catalog = Catalog(obstacle=STARTING)
+        self._catalog = Catalog(obstacle=STARTING, starting=True)
         path = folder / "catalog.serial"
         with path.open("a+b") as file:
             if file.seek(0, os.SEEK_END) < 8:
@@ -60,9 +60,9 @@ class Board:
         try:
             value = orjson.loads(self._file.read_bytes())
         except FileNotFoundError:
-            return Catalog(obstacle=STARTING)
+            return Catalog(obstacle=STARTING, starting=True)
         models = {name: parse_model(model) for name, model in value["models"].items()}
-        return Catalog(models, value["obstacle"])
+        return Catalog(models, value["obstacle"], value["starting"])
 
 
 def to_json(value: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+from service.engine.attempt import Attempt
 from service.engine.batcher import Batch, Batcher, Job, Piece
-from service.engine.interface import Arrays
+from service.engine.interface import Arrays, Call
 from service.engine.model import InvalidInput
-from service.engine.tensorflow_library import TensorFlowError
 from service.errors import ServiceError
 
 # Share of the older value in a moving average.
@@ -89,13 +89,10 @@ class Execution:
         padding = lane.batching.padding(rows) if lane.together else 0
         call = pieces[0].job.call
         started = time.monotonic()
-        try:
+        with Attempt() as attempt:
             outputs = lane.model.run(call.signature, [piece.inputs() for piece in pieces], call.outputs, padding)
-        except (InvalidInput, ServiceError) as error:
-            return error
-        except TensorFlowError as error:
-            logger.error("Model %s version %d failed: %s", call.model, call.version, error)
-            return CallFailed()
+        if attempt.error is not None:
+            return explain(attempt.error, call)
         seconds = time.monotonic() - started
         place = lane.key[:3]
         self._seconds[place] = seconds + KEPT * (self._seconds.get(place, seconds) - seconds)
@@ -122,6 +119,14 @@ class Execution:
         failed = isinstance(outcome, BaseException)
         self._observer.answered(job, max(started - job.arrived, 0.0), now - job.arrived, failed=failed)
         job.reply(outcome)
+
+
+def explain(error: Exception, call: Call) -> Exception:
+    """What to tell of an error: that the inputs were wrong, or only that there was one, which the log describes."""
+    if isinstance(error, InvalidInput | ServiceError):
+        return error
+    logger.error("Model %s version %d failed", call.model, call.version, exc_info=error)
+    return CallFailed()
 
 
 def split(outcome: Arrays | BaseException, pieces: Sequence[Piece]) -> list[Arrays | BaseException]:

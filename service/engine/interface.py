@@ -67,10 +67,12 @@ class Catalog:
     Attributes:
         models: by name.
         obstacle: why the service as a whole is not ready, or "".
+        starting: whether models may be there of which the engine does not know yet.
     """
 
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     obstacle: str = ""
+    starting: bool = False
 
 
 @dataclass

@@ -51,7 +51,7 @@ class RemoteEngine:
         self._targets = [Target(address) for address in targets]
         self._surveyor = Surveyor(self._targets, names, SURVEY_TIMEOUT_SECONDS)
         self._survey = Survey(
-            Catalog({name: ServedModel(name) for name in names}, "TensorFlow Serving is being asked.")
+            Catalog({name: ServedModel(name) for name in names}, "TensorFlow Serving is being asked.", starting=True)
         )
         self._poll_seconds = poll_seconds
         self._timeout_seconds = timeout_seconds

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.engine.interface import AVAILABLE, END, Arrays, Call, Catalog, Description, Engine, ServedModel, Version
 from service.engine.signature import Signature
-from service.errors import ModelUnavailable, UnknownLabel, UnknownModel
+from service.errors import ModelUnavailable, ServiceError, UnknownLabel, UnknownModel
 
 RETRY_AFTER_SECONDS = 2
 
@@ -71,9 +71,11 @@ class Repository:
             number = find_label(model, label)
         chosen = choose(model, number) if model is not None else None
         if chosen is None:
+            if catalog.starting:
+                raise ModelUnavailable(f"{catalog.obstacle} Try again shortly.", RETRY_AFTER_SECONDS)
             raise unknown(catalog, name, number)
         if chosen.state != AVAILABLE:
-            raise unavailable(chosen)
+            raise unavailable(chosen, describe_request(name, number))
         return Model(name, chosen.number, chosen.signatures, chosen.description, self.engine)
 
     def versions(self, name: str, number: int | None = None, label: str | None = None) -> list[Version]:
@@ -132,18 +134,27 @@ def find_label(model: ServedModel, label: str) -> int:
     return model.labels[label]
 
 
+def describe_request(name: str, number: int | None) -> str:
+    """What was asked for, in TensorFlow Serving's words."""
+    return f"Latest({name})" if number is None else f"Specific({name}, {number})"
+
+
 def unknown(catalog: Catalog, name: str, number: int | None) -> UnknownModel:
     """The error for a model or version that is not served."""
-    wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
     if number is None or name not in catalog.models:
         served = f"Models: {', '.join(catalog.models) or 'none'}"
     else:
         served = f"Versions: {', '.join(str(version.number) for version in catalog.models[name].versions) or 'none'}"
-    return UnknownModel(f"Servable not found for request: {wanted}. {served}.")
+    return UnknownModel(f"Servable not found for request: {describe_request(name, number)}. {served}.")
 
 
-def unavailable(version: Version) -> ModelUnavailable:
-    """The error for a version that is not loaded."""
+def unavailable(version: Version, wanted: str) -> ServiceError:
+    """The error for a version that is not loaded; `wanted` is what was asked for."""
+    if version.state == END and not version.error:
+        return UnknownModel(
+            f"Servable not found for request: {wanted}. It was unloaded; "
+            f"POST /v2/repository/models/{version.name}/load loads the model."
+        )
     if version.state == END:
         return ModelUnavailable(
             f"Model '{version.name}' version {version.number} could not be loaded; "

@@ -1,10 +1,11 @@
 """The engine's side of the socket: one thread at a time listens, and runs what it hears itself.
 
 Waking a thread takes longer than many a model. So the thread that reads a request runs it, and goes on listening where
-that takes no time worth speaking of; before a longer call, or where more work waits, it leaves that to another. There is
-one thread more than calls may run at a time, so somebody always listens.
+that takes no time worth speaking of; before a longer call, or where more work waits, it leaves that to another. There
+is one thread more than calls may run at a time, so somebody always listens.
 """
 
+import logging
 import os
 import selectors
 import socket
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from service.engine.attempt import Attempt
 from service.engine.connection import Connection
 from service.engine.interface import Arrays, Call
 from service.engine.wire import ADMINISTER, ANSWER, CALL, FAILURE, Message, encode
 from service.errors import ServiceError
+
+logger = logging.getLogger(__name__)
 
 # Calls that are expected to take no longer do not keep others waiting.
 SHORT_SECONDS = 0.002
@@ -143,17 +147,28 @@ class Server:
         if message.kind == CALL:
             model, version, signature, outputs, deadline = message.document
             call = Call(model, version, signature, message.arrays, tuple(outputs), deadline)
-            self._host.submit(call, lambda outcome: connection.send(encode_outcome(outcome)))
+            self._host.submit(call, lambda outcome: answer(connection, outcome))
         elif message.kind == ADMINISTER:
             # It may take as long as loading a model does.
             threading.Thread(target=self._administer, args=(connection, *message.document), daemon=True).start()
 
     def _administer(self, connection: Connection, operation: str, arguments: list[Any]) -> None:
-        try:
-            answer = encode(ANSWER, self._host.administer(operation, arguments))
-        except (ServiceError, OSError) as error:
-            answer = encode_outcome(error)
-        connection.send(answer)
+        with Attempt() as attempt:
+            connection.send(encode(ANSWER, self._host.administer(operation, arguments)))
+        if attempt.error is not None:
+            if not isinstance(attempt.error, ServiceError):
+                logger.error("Operation '%s' failed", operation, exc_info=attempt.error)
+            answer(connection, attempt.error)
+
+
+def answer(connection: Connection, outcome: Arrays | BaseException) -> None:
+    """Sends outputs or an error; outputs that no message can carry are an error too."""
+    with Attempt() as attempt:
+        message = encode_outcome(outcome)
+    if attempt.error is not None:
+        logger.error("An answer cannot be sent", exc_info=attempt.error)
+        message = encode_outcome(attempt.error)
+    connection.send(message)
 
 
 def encode_outcome(outcome: Arrays | BaseException) -> list[Any]:

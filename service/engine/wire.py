@@ -57,7 +57,7 @@ def encode(kind: int, document: Any, arrays: Arrays | None = None) -> Buffers:
         if size:
             buffers += parts
         total += size
-    head = orjson.dumps([document, outlines])
+    head = orjson.dumps([document, outlines], option=orjson.OPT_NON_STR_KEYS)
     buffers[0], buffers[1] = HEAD.pack(kind, len(head), total), head
     return buffers
 

@@ -1,44 +1,74 @@
-"""TensorFlow Serving's REST API: predict, status and metadata, and a list of models that it does not have.
+"""TensorFlow Serving's REST API: predict, classify, regress, status and metadata, by version and by label.
 
-Deliberate differences: `GET /v1/models` lists the models; numbers must be finite both ways; small integers are
-range-checked; one document is one value, with nothing behind it.
+Deliberate differences:
+
+- `GET /v1/models` lists the models, and `/v1/models/M/labels` labels, which can be set and removed there.
+- Numbers must be finite both ways, unless the settings allow the tokens `NaN`, `Infinity` and `-Infinity`.
+- Integers are range-checked for int8, int16, uint8 and their like; whole numbers that a float type must round are not
+  refused.
+- One document is one value, with nothing behind it, nested not deeper than arrays can be; of a key that stands twice in
+  an object, the last one counts.
+- Strings of an output that are no UTF-8 are answered as `{"b64": ...}`.
+- Sentences name the place (`instances[3][2]`) and the alternatives.
+- Unknown models answer before wrong keys in classify and regress too, as in predict.
+- Bodies may be compressed; answers are compact JSON.
 
 Source:
-    TensorFlow Serving, `http_rest_api_handler.cc`, `json_tensor.cc` and `docs/api_rest.md`.
+    TensorFlow Serving, `http_rest_api_handler.cc`, `http_rest_api_util.cc`, `json_tensor.cc` and `docs/api_rest.md`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import orjson
 from flask import Blueprint, Response
 
+from service.codecs.compressed_bodies import decompress
 from service.codecs.json_answers import encode_outputs, encode_predictions
-from service.codecs.json_requests import PredictRequest
-from service.engine.interface import Version
-from service.engine.repository import Model, Repository, describe_state
-from service.engine.signature import Signature, TensorSpec
+from service.codecs.json_document import parse_document
+from service.codecs.json_examples import decode_examples, encode_classes, encode_values
+from service.codecs.json_requests import PredictRequest, read_signature_name
+from service.engine.repository import Model, Repository
+from service.engine.signature import Signature
 from service.errors import InvalidPayload
-from service.protocols import prediction
+from service.protocols import example_signatures, prediction
 from service.protocols.paths import parse_version
+from service.protocols.tensorflow_serving_documents import describe_metadata, describe_status
+from service.protocols.tensorflow_serving_labels import add_label_routes, json_response
+from service.record import current
 from service.settings import Settings
 
-DEFAULT_SIGNATURE = "serving_default"
 JSON = "application/json"
 
-Arrays = dict[str, np.ndarray]
-Encode = Callable[[Arrays], bytes]
 
-
-def create_blueprint(repository: Repository, _settings: Settings) -> Blueprint:
+def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     """Makes the routes under /v1/models.
 
     Args:
         repository: the models.
-        _settings: see `Settings`.
+        settings: see `Settings`.
     """
     routes = Blueprint("tensorflow_serving", __name__, url_prefix="/v1/models")
+    add_model_routes(routes, repository)
+    add_label_routes(routes, repository)
+    add_example_routes(routes, repository, settings)
+    nan_tokens = settings.nan_tokens
+
+    @routes.post("/<model:model>:predict")
+    @routes.post("/<model:model>/versions/<version:version>:predict")
+    @routes.post("/<model:model>/labels/<model:label>:predict")
+    def predict(model: str, version: str | None = None, label: str | None = None) -> Response:
+        prediction.note_model(repository, model)
+        with PredictRequest(read_body(settings), nan_tokens=nan_tokens) as body:
+            loaded = repository.find(model, parse_version(version), label)
+            inputs, by_rows = body.decode(find_signature(loaded, body.signature_name))
+        outputs = prediction.predict(loaded, body.signature_name, inputs)
+        encode = encode_predictions if by_rows else encode_outputs
+        return Response(encode(outputs, nan_tokens=nan_tokens), content_type=JSON)
+
+    return routes
+
+
+def add_model_routes(routes: Blueprint, repository: Repository) -> None:
+    """Adds the routes that tell what there is."""
 
     @routes.get("")
     def models() -> Response:
@@ -46,28 +76,76 @@ def create_blueprint(repository: Repository, _settings: Settings) -> Blueprint:
 
     @routes.get("/<model:model>")
     @routes.get("/<model:model>/versions/<version:version>")
-    def status(model: str, version: str | None = None) -> Response:
+    @routes.get("/<model:model>/labels/<model:label>")
+    def status(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
-        return json_response(describe_status(repository.versions(model, parse_version(version))))
+        return json_response(describe_status(repository.versions(model, parse_version(version), label)))
 
     @routes.get("/<model:model>/metadata")
     @routes.get("/<model:model>/versions/<version:version>/metadata")
-    def metadata(model: str, version: str | None = None) -> Response:
+    @routes.get("/<model:model>/labels/<model:label>/metadata")
+    def metadata(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
-        return json_response(describe_metadata(repository.find(model, parse_version(version))))
+        return json_response(describe_metadata(repository.find(model, parse_version(version), label)))
 
-    @routes.post("/<model:model>:predict")
-    @routes.post("/<model:model>/versions/<version:version>:predict")
-    def predict(model: str, version: str | None = None) -> Response:
+
+def add_example_routes(routes: Blueprint, repository: Repository, settings: Settings) -> None:
+    """Adds the routes whose inputs are `tf.Example`s."""
+
+    @routes.post("/<model:model>:classify")
+    @routes.post("/<model:model>/versions/<version:version>:classify")
+    @routes.post("/<model:model>/labels/<model:label>:classify")
+    def classify(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
-        with PredictRequest(prediction.read_body()) as body:
-            loaded = repository.find(model, parse_version(version))
-            inputs, by_rows = body.decode(find_signature(loaded, body.signature_name))
-        outputs = prediction.predict(loaded, body.signature_name, inputs)
-        encode = encode_predictions if by_rows else encode_outputs
-        return Response(encode(outputs), content_type=JSON)
+        document = parse_document(read_body(settings), nan_tokens=settings.nan_tokens)
+        name = read_signature_name(document)
+        loaded = repository.find(model, parse_version(version), label)
+        wanted = example_signatures.choose_class_outputs(example_signatures.find_signature(loaded, name))
+        outputs, count = run(loaded, name, wanted, document)
+        example_signatures.check_classes(outputs, count)
+        classes, scores = outputs.get(example_signatures.CLASSES), outputs.get(example_signatures.SCORES)
+        return Response(encode_classes(classes, scores, nan_tokens=settings.nan_tokens), content_type=JSON)
 
-    return routes
+    @routes.post("/<model:model>:regress")
+    @routes.post("/<model:model>/versions/<version:version>:regress")
+    @routes.post("/<model:model>/labels/<model:label>:regress")
+    def regress(model: str, version: str | None = None, label: str | None = None) -> Response:
+        prediction.note_model(repository, model)
+        document = parse_document(read_body(settings), nan_tokens=settings.nan_tokens)
+        name = read_signature_name(document)
+        loaded = repository.find(model, parse_version(version), label)
+        wanted = example_signatures.choose_value_outputs(example_signatures.find_signature(loaded, name))
+        outputs, count = run(loaded, name, wanted, document)
+        example_signatures.check_values(outputs, count)
+        values = outputs[example_signatures.VALUES]
+        return Response(encode_values(values, nan_tokens=settings.nan_tokens), content_type=JSON)
+
+
+def run(model: Model, name: str, wanted: list[str], document: dict[str, Any]) -> tuple[Any, int]:
+    """Runs a signature on the examples of a request; gives the wanted outputs, and how many examples there were.
+
+    Raises:
+        ServiceError: the examples do not fit the model, or the engine did not answer.
+    """
+    examples = decode_examples(document)
+    spec = model.signatures[name].inputs[example_signatures.INPUT]
+    if not spec.accepts(examples.shape):
+        raise InvalidPayload(
+            f"There are {len(examples)} examples, but input '{spec.name}' takes {list(spec.shape or ())}"
+        )
+    return prediction.predict(model, name, {spec.name: examples}, wanted), len(examples)
+
+
+def read_body(settings: Settings) -> bytes:
+    """The request's body, decompressed where it came compressed.
+
+    Raises:
+        PayloadTooLarge: it is larger than the service accepts.
+        InvalidPayload: it cannot be read.
+    """
+    body = prediction.read_body()
+    coding = current().environ.get("HTTP_CONTENT_ENCODING")
+    return decompress(body, coding, settings.max_body_bytes) if coding else body
 
 
 def find_signature(model: Model, name: str) -> Signature:
@@ -83,41 +161,3 @@ def find_signature(model: Model, name: str) -> Signature:
             f'Serving signature name: "{name[:256]}" not found in signature def. Signatures: {available}'
         )
     return signature
-
-
-def describe_status(versions: list[Version]) -> dict[str, Any]:
-    """The states of versions, newest first."""
-    return {"model_version_status": [describe_state(version) for version in versions]}
-
-
-def describe_metadata(model: Model) -> dict[str, Any]:
-    """A model's signatures."""
-    signatures = {name: describe_signature(signature) for name, signature in model.signatures.items()}
-    return {
-        "model_spec": {"name": model.name, "signature_name": "", "version": str(model.version)},
-        "metadata": {"signature_def": {"signature_def": signatures}},
-    }
-
-
-def describe_signature(signature: Signature) -> dict[str, Any]:
-    """A signature as the JSON form of `SignatureDef`."""
-    return {
-        "inputs": {name: describe_tensor(spec) for name, spec in signature.inputs.items()},
-        "outputs": {name: describe_tensor(spec) for name, spec in signature.outputs.items()},
-        "method_name": signature.method_name,
-    }
-
-
-def describe_tensor(spec: TensorSpec) -> dict[str, Any]:
-    """An input or output as the JSON form of `TensorInfo`; sizes are strings, since they are 64-bit integers."""
-    dimensions = [{"size": str(size), "name": ""} for size in spec.shape or ()]
-    return {
-        "dtype": spec.dtype,
-        "tensor_shape": {"dim": dimensions, "unknown_rank": spec.shape is None},
-        "name": spec.tensor,
-    }
-
-
-def json_response(value: Any) -> Response:
-    """A JSON answer."""
-    return Response(orjson.dumps(value), content_type=JSON)
