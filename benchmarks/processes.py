@@ -32,6 +32,12 @@ class Memory:
     pss_bytes: int
 
 
+def stop_on_signals() -> None:
+    """Turns SIGTERM and SIGINT into KeyboardInterrupt, so that what was started is ended on the way out."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.disturbances import find_engines
 from benchmarks.plain_handler import newest
-from benchmarks.processes import BenchmarkFailed, measure_memory, wait_until
+from benchmarks.processes import BenchmarkFailed, measure_memory, stop_on_signals, wait_until
 from benchmarks.report import table
 from benchmarks.scenarios import MLP_ONE, encode_request
 from benchmarks.servers import Server, ask, start_kiln
@@ -74,6 +74,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.reloads <= BASE_RELOAD:
         parser.error(f"--reloads must be more than {BASE_RELOAD}: later ones are compared with that")
+    stop_on_signals()
     try:
         check_models()
         with tempfile.TemporaryDirectory(prefix="kiln-reloads-") as folder:

@@ -130,7 +130,8 @@ def describe_machine() -> str:
              if line.startswith("model name")]  # fmt: skip
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIGABYTE
     cpus = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.machine()}, {cpus} CPUs, {memory:.0f} GB, Linux {platform.release()}"
+    kernel = platform.release().partition("-")[0]
+    return f"{names[0] if names else platform.machine()}, {cpus} CPUs, {memory:.0f} GB, Linux {kernel}"
 
 
 def describe_versions() -> str:

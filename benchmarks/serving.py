@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import wrk
-from benchmarks.processes import ROOT, BenchmarkFailed
+from benchmarks.processes import ROOT, BenchmarkFailed, stop_on_signals
 from benchmarks.report import sections, write_readme
 from benchmarks.results import Results, judge
 from benchmarks.scenarios import FLOOR, KILN, MLP_ONE, MODELS, PLAIN, REQUESTS, SCENARIOS, Scenario, encode_request
@@ -28,9 +29,11 @@ def main() -> int:
         0 once everything was measured, whatever the verdicts; 1 where that was impossible.
     """
     arguments = parse_arguments()
+    stop_on_signals()
     try:
         wrk.find_wrk()
         check_models()
+        warn_if_busy()
         with tempfile.TemporaryDirectory(prefix="kiln-benchmark-") as folder:
             results = measure(Path(folder), arguments)
     except BenchmarkFailed as error:
@@ -87,6 +90,13 @@ def check_models() -> None:
     for name in MODELS:
         if not (REPOSITORY / name).is_dir():
             raise BenchmarkFailed(f"{REPOSITORY / name} is missing. Train and publish it: dvc repro publish@{name}")
+
+
+def warn_if_busy() -> None:
+    """Says so where something else runs on the machine: two cores are shared by all that runs."""
+    load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > 0.25 * cpus:
+        print(f"Something else runs here (load average {load:.1f} on {cpus} CPUs); the ratios will scatter.")
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> Results:

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.disturbances import plan_phases, run_phases
 from benchmarks.load import BARE
-from benchmarks.processes import BenchmarkFailed, start, tail
+from benchmarks.processes import BenchmarkFailed, start, stop_on_signals, tail
 from benchmarks.servers import start_kiln
 from benchmarks.soak_report import PhaseResult, judge_phases, phases_table
 from benchmarks.tiny_models import MODEL
@@ -38,6 +38,7 @@ def main() -> int:
         0 where the service stood it, 1 where not, 2 where it could not run.
     """
     arguments = parse_arguments()
+    stop_on_signals()
     try:
         with tempfile.TemporaryDirectory(prefix="kiln-soak-") as name:
             results, late = soak(Path(name), arguments)

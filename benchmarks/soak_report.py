@@ -36,6 +36,7 @@ class PhaseResult:
         causes: requests without an answer, by cause.
         delays: of those and of bad answers, least and greatest seconds from the last action to their end.
         slowest, p99: milliseconds from when a request was due.
+        gap: longest time, in milliseconds, in which no good answer came.
     """
 
     passed: Passed
@@ -48,6 +49,7 @@ class PhaseResult:
     delays: tuple[float, float] | None
     slowest: float
     p99: float
+    gap: float
 
     def complaints(self) -> list[str]:
         """What must not be, a sentence each."""
@@ -124,6 +126,7 @@ def judge_phase(passed: Passed, records: np.ndarray, right: np.ndarray) -> Phase
         delays=find_delays(passed, records[(outcomes < 0) & ~np.isin(outcomes, (-503, -429))]),
         slowest=float(milliseconds.max(initial=0)),
         p99=float(np.percentile(milliseconds, 99)) if len(records) else 0.0,
+        gap=float(np.diff(np.sort(records[right, 2])).max(initial=0) * 1000),
     )
 
 
@@ -153,7 +156,19 @@ def phases_table(results: Sequence[PhaseResult]) -> str:
                 ", ".join(broken) or "-",
                 f"{result.p99:.0f}",
                 f"{result.slowest:.0f}",
+                f"{result.gap:.0f}",
             ]
         )
-    header = ["phase", "times", "requests", "good", "wrong", "other answers", "no answer", "p99 ms", "slowest ms"]
+    header = [
+        "phase",
+        "times",
+        "requests",
+        "good",
+        "wrong",
+        "other answers",
+        "no answer",
+        "p99 ms",
+        "slowest ms",
+        "gap ms",
+    ]
     return table(header, rows)

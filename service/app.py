@@ -8,8 +8,9 @@ from service.engine.client import connect
 from service.engine.repository import Repository
 from service.protocols import health, open_inference, tensorflow_serving
 from service.protocols.access import Guard
+from service.protocols.cors import allow_origins
 from service.protocols.failures import handle_failures
-from service.protocols.paths import ModelConverter, VersionConverter
+from service.protocols.paths import LabelConverter, ModelConverter, VersionConverter
 from service.settings import Settings
 from service.web import KilnApp
 
@@ -22,8 +23,11 @@ def create_app(settings: Settings, repository: Repository) -> KilnApp:
         repository: the models.
     """
     app = KilnApp(settings, repository, Guard(Access(settings.token_file)))
-    app.url_map.converters |= {"model": ModelConverter, "version": VersionConverter}
+    app.url_map.converters |= {"model": ModelConverter, "version": VersionConverter, "label": LabelConverter}
+    app.url_map.merge_slashes = False  # a wrong path is refused, not mended
     handle_failures(app, settings.max_body_bytes)
+    if settings.cors:
+        allow_origins(app)
     app.register_blueprint(tensorflow_serving.create_blueprint(repository, settings))
     app.register_blueprint(open_inference.create_blueprint(repository, settings))
     app.register_blueprint(health.create_blueprint(app.readiness, app.measures))

@@ -23,6 +23,7 @@ def ref(name: str) -> dict[str, str]:
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}
 COUNT = {"type": "integer", "minimum": 0}
+VERSION_NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 STATE = {"type": "string", "enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]}
 SIGNATURE_NAME = {
     "type": "string",
@@ -112,6 +113,28 @@ SCHEMAS = {
         "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
         "additionalProperties": False,
     },
+    "ExamplesRequest": {
+        "type": "object",
+        "properties": {
+            "signature_name": SIGNATURE_NAME,
+            "context": ref("Example") | {"description": "Features that every example has."},
+            "examples": list_of(ref("Example"), minItems=1),
+        },
+        "required": ["examples"],
+    },
+    "Example": {
+        "type": "object",
+        "description": "Features by name; all values of one are whole numbers, or have a point, or are texts.",
+        "additionalProperties": {"anyOf": [ref("FeatureValue"), list_of(ref("FeatureValue"))]},
+    },
+    "FeatureValue": {"anyOf": [NUMBER, TEXT, {"type": "boolean"}, ref("Bytes")]},
+    "ClassifyResponse": record(
+        {"results": list_of(list_of({"type": "array", "prefixItems": [TEXT, NUMBER], "minItems": 2, "maxItems": 2}))}
+    ),
+    "RegressResponse": record({"results": list_of(NUMBER)}),
+    "Labels": record({"labels": {"type": "object", "additionalProperties": VERSION_NUMBER}}),
+    "LabelRequest": record({"version": VERSION_NUMBER}) | {"additionalProperties": False},
+    "LabelChange": record({"label": TEXT, "version": VERSION_NUMBER | {"type": ["integer", "null"]}}),
     "ModelStatus": record({"model_version_status": list_of(VERSION_STATUS, minItems=1)}),
     "ModelMetadata": record(
         {

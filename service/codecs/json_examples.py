@@ -66,7 +66,7 @@ def encode_example(value: Any, place: str) -> bytes:
         elif kind == "float":
             feature.float_list.value.extend(values)
         elif kind == "int64":
-            feature.int64_list.value.extend(values)
+            feature.int64_list.value.extend(map(int, values))  # true is 1
     serialized: bytes = example.SerializeToString()
     return serialized
 

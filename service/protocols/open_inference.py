@@ -18,7 +18,7 @@ from service.codecs.open_inference_inputs import decode_inputs, decode_raw
 from service.codecs.open_inference_request import InferRequest, parse_request
 from service.engine.interface import AVAILABLE
 from service.engine.repository import Model, Repository
-from service.errors import InvalidPayload, ModelUnavailable
+from service.errors import InvalidPayload, ModelUnavailable, UnknownModel
 from service.protocols import prediction
 from service.protocols.open_inference_documents import (
     describe_configuration,
@@ -28,6 +28,7 @@ from service.protocols.open_inference_documents import (
 )
 from service.protocols.open_inference_repository import add_repository_routes
 from service.protocols.paths import parse_version
+from service.protocols.prediction import Answer
 from service.record import current
 from service.settings import Settings
 
@@ -65,13 +66,16 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     def ready(model: str, version: str | None = None) -> Response:
         try:
             find_model(repository, model, version)
-        except ModelUnavailable as error:
+        except (ModelUnavailable, UnknownModel) as error:
+            # A model that was unloaded is known and not ready; a version that is not there is unknown.
+            if isinstance(error, UnknownModel) and (version is not None or not repository.knows(model)):
+                raise
             return json_response({"name": model, "ready": False, "reason": str(error)}, 503)
         return json_response({"name": model, "ready": True})
 
     @routes.post("/models/<model:model>/infer")
     @routes.post("/models/<model:model>/versions/<version:version>/infer")
-    def infer(model: str, version: str | None = None) -> Response:
+    def infer(model: str, version: str | None = None) -> Answer:
         body = prediction.read_body()
         loaded = find_model(repository, model, version)
         headers = current().environ
@@ -103,7 +107,7 @@ def available_versions(repository: Repository, name: str) -> list[int]:
     return [version.number for version in repository.versions(name) if version.state == AVAILABLE]
 
 
-def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Response:
+def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Answer:
     """Answers a request with JSON in it.
 
     Raises:
@@ -122,7 +126,7 @@ def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Resp
     return inference_response(*encode_answer(head, wanted, arrays, signature, nan_tokens=settings.nan_tokens))
 
 
-def infer_raw(model: Model, body: bytes) -> Response:
+def infer_raw(model: Model, body: bytes) -> Answer:
     """Answers a request that is nothing but the bytes of its one input, with all outputs as binary data.
 
     Raises:
@@ -135,15 +139,13 @@ def infer_raw(model: Model, body: bytes) -> Response:
     return inference_response(*encode_answer(head, wanted, arrays, signature, nan_tokens=False))
 
 
-def inference_response(body: bytes, header_length: int | None) -> Response:
+def inference_response(body: bytes, header_length: int | None) -> Answer:
     """An inference's answer, compressed where the client asks for that."""
     body, coding = compress(body, current().environ.get("HTTP_ACCEPT_ENCODING"))
-    response = Response(body, content_type=JSON if header_length is None else BINARY)
-    if header_length is not None:
-        response.headers[HEADER_LENGTH] = str(header_length)
+    further: tuple[tuple[str, str], ...] = () if header_length is None else ((HEADER_LENGTH, str(header_length)),)
     if coding is not None:
-        response.headers["Content-Encoding"] = coding
-    return response
+        further += (("Content-Encoding", coding),)
+    return Answer(body, JSON if header_length is None else BINARY, further)
 
 
 def read_header_length(text: str | None) -> int | None:

@@ -1,12 +1,32 @@
 """What the HTTP protocols share: the model in the request's record, the body, and the call."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from service.engine.interface import Arrays
 from service.engine.model import InvalidInput
 from service.engine.repository import Model, Repository
 from service.errors import InvalidPayload, PayloadTooLarge
 from service.record import current
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a prediction.
+
+    Attributes:
+        body: its bytes.
+        content_type: of which type they are.
+        further: more headers.
+    """
+
+    body: bytes
+    content_type: str = "application/json"
+    further: tuple[tuple[str, str], ...] = ()
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Its headers."""
+        return [("Content-Type", self.content_type), ("Content-Length", str(len(self.body))), *self.further]
 
 
 def note_model(repository: Repository, name: str) -> None:

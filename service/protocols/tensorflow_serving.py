@@ -31,6 +31,7 @@ from service.engine.signature import Signature
 from service.errors import InvalidPayload
 from service.protocols import example_signatures, prediction
 from service.protocols.paths import parse_version
+from service.protocols.prediction import Answer
 from service.protocols.tensorflow_serving_documents import describe_metadata, describe_status
 from service.protocols.tensorflow_serving_labels import add_label_routes, json_response
 from service.record import current
@@ -54,15 +55,16 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
 
     @routes.post("/<model:model>:predict")
     @routes.post("/<model:model>/versions/<version:version>:predict")
-    @routes.post("/<model:model>/labels/<model:label>:predict")
-    def predict(model: str, version: str | None = None, label: str | None = None) -> Response:
+    @routes.post("/<model:model>/labels/<label:label>:predict")
+    def predict(model: str, version: str | None = None, label: str | None = None) -> Answer:
         prediction.note_model(repository, model)
+        number = parse_version(version)
         with PredictRequest(read_body(settings), nan_tokens=nan_tokens) as body:
-            loaded = repository.find(model, parse_version(version), label)
+            loaded = repository.find(model, number, label)
             inputs, by_rows = body.decode(find_signature(loaded, body.signature_name))
         outputs = prediction.predict(loaded, body.signature_name, inputs)
         encode = encode_predictions if by_rows else encode_outputs
-        return Response(encode(outputs, nan_tokens=nan_tokens), content_type=JSON)
+        return Answer(encode(outputs, nan_tokens=nan_tokens))
 
     return routes
 
@@ -76,14 +78,14 @@ def add_model_routes(routes: Blueprint, repository: Repository) -> None:
 
     @routes.get("/<model:model>")
     @routes.get("/<model:model>/versions/<version:version>")
-    @routes.get("/<model:model>/labels/<model:label>")
+    @routes.get("/<model:model>/labels/<label:label>")
     def status(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
         return json_response(describe_status(repository.versions(model, parse_version(version), label)))
 
     @routes.get("/<model:model>/metadata")
     @routes.get("/<model:model>/versions/<version:version>/metadata")
-    @routes.get("/<model:model>/labels/<model:label>/metadata")
+    @routes.get("/<model:model>/labels/<label:label>/metadata")
     def metadata(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
         return json_response(describe_metadata(repository.find(model, parse_version(version), label)))
@@ -94,12 +96,13 @@ def add_example_routes(routes: Blueprint, repository: Repository, settings: Sett
 
     @routes.post("/<model:model>:classify")
     @routes.post("/<model:model>/versions/<version:version>:classify")
-    @routes.post("/<model:model>/labels/<model:label>:classify")
+    @routes.post("/<model:model>/labels/<label:label>:classify")
     def classify(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
+        number = parse_version(version)
         document = parse_document(read_body(settings), nan_tokens=settings.nan_tokens)
         name = read_signature_name(document)
-        loaded = repository.find(model, parse_version(version), label)
+        loaded = repository.find(model, number, label)
         wanted = example_signatures.choose_class_outputs(example_signatures.find_signature(loaded, name))
         outputs, count = run(loaded, name, wanted, document)
         example_signatures.check_classes(outputs, count)
@@ -108,12 +111,13 @@ def add_example_routes(routes: Blueprint, repository: Repository, settings: Sett
 
     @routes.post("/<model:model>:regress")
     @routes.post("/<model:model>/versions/<version:version>:regress")
-    @routes.post("/<model:model>/labels/<model:label>:regress")
+    @routes.post("/<model:model>/labels/<label:label>:regress")
     def regress(model: str, version: str | None = None, label: str | None = None) -> Response:
         prediction.note_model(repository, model)
+        number = parse_version(version)
         document = parse_document(read_body(settings), nan_tokens=settings.nan_tokens)
         name = read_signature_name(document)
-        loaded = repository.find(model, parse_version(version), label)
+        loaded = repository.find(model, number, label)
         wanted = example_signatures.choose_value_outputs(example_signatures.find_signature(loaded, name))
         outputs, count = run(loaded, name, wanted, document)
         example_signatures.check_values(outputs, count)

@@ -29,7 +29,7 @@ def add_label_routes(routes: Blueprint, repository: Repository) -> None:
         prediction.note_model(repository, model)
         return json_response({"labels": list_labels(repository, model)})
 
-    @routes.put("/<model:model>/labels/<model:label>")
+    @routes.put("/<model:model>/labels/<label:label>")
     def set_label(model: str, label: str) -> Response:
         prediction.note_model(repository, model)
         if not LABEL.fullmatch(label):
@@ -38,7 +38,7 @@ def add_label_routes(routes: Blueprint, repository: Repository) -> None:
         repository.engine.set_label(model, label, version)
         return json_response({"label": label, "version": version})
 
-    @routes.delete("/<model:model>/labels/<model:label>")
+    @routes.delete("/<model:model>/labels/<label:label>")
     def remove_label(model: str, label: str) -> Response:
         prediction.note_model(repository, model)
         repository.engine.set_label(model, label, None)

@@ -150,18 +150,25 @@ def test_another_request_id_is_replaced(client, given):
     assert re.fullmatch("[0-9a-f]{16}", client.get("/nothing", headers=headers).headers["X-Request-ID"])
 
 
-def test_a_request_is_logged_in_one_json_line(client, caplog):
+def test_predictions_that_succeed_are_logged_when_debugging_only(client, caplog):
     caplog.set_level(logging.INFO, "service")
+    for _ in range(3):
+        assert client.post("/v1/models/echo:predict", json={"instances": [[1, 2, 3]]}).status_code == 200
+    assert not caplog.records
+    client.post("/v1/models/echo:predict", json={})
+    assert [entry.fields["status"] for entry in caplog.records] == [400]
+
+
+def test_a_request_is_logged_in_one_json_line(client, caplog):
+    caplog.set_level(logging.DEBUG, "service.record")
     client.post("/v1/models/echo:predict", json={"instances": [[1, 2, 3]]}, headers={"X-Request-ID": "id-1"})
-    client.get("/v2/health/live")
-    client.get("/metrics")
     [entry] = caplog.records
     line = JsonFormatter().format(entry)
     assert "\n" not in line
     fields = json.loads(line)
     assert 0 <= fields.pop("duration_seconds") < 5
     assert {key: fields[key] for key in ("level", "request_id", "method", "path", "status", "model", "rows")} == {
-        "level": "info",
+        "level": "debug",
         "request_id": "id-1",
         "method": "POST",
         "path": "/v1/models/echo:predict",

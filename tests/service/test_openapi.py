@@ -1,18 +1,24 @@
 """The OpenAPI document against itself, against the routes, and against what the service answers."""
 
+import dataclasses
 import re
 
 import jsonschema
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from service.app import KilnApp, create_app
+from service.engine.interface import Catalog
+from service.engine.signature import Signature, TensorSpec
+from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull
 from service.openapi import build_document
 from service.openapi_examples import PREDICTIONS
 from service.openapi_open_inference import open_inference_paths
 from service.settings import Settings
-from tests.service.published_models import publish
+from tests.service.fake_engine import fake_repository
+from tests.service.published_models import PublishedModel, named, publish
 
 LIMIT = 4000
 PAGES = {"/", "/docs", "/docs/<name>", "/pages/<path:filename>"}
@@ -20,16 +26,56 @@ DOCUMENT = build_document(Settings())
 REQUEST_ID = DOCUMENT["components"]["headers"]["RequestId"]["schema"]
 OPEN_INFERENCE = open_inference_paths(LIMIT)  # test_open_inference_openapi.py
 MODELS = ("digits", "breast_cancer", "diabetes", "foreign", "broken")
+EXAMPLE_SIGNATURES = {
+    "serving_default": Signature(
+        named(TensorSpec("inputs", "DT_STRING", (-1,))),
+        named(TensorSpec("classes", "DT_STRING", (-1, -1)), TensorSpec("scores", "DT_FLOAT", (-1, -1))),
+        "tensorflow/serving/classify",
+    ),
+    "regress": Signature(
+        named(TensorSpec("inputs", "DT_STRING", (-1,))),
+        named(TensorSpec("outputs", "DT_FLOAT", (-1,))),
+        "tensorflow/serving/regress",
+    ),
+}
 ROW = {"signature_name": "classify", "instances": [[[0] * 8] * 8]}
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory) -> KilnApp:
-    repository = publish(tmp_path_factory.mktemp("models"), *MODELS)
+class AskedModel(PublishedModel):
+    """A published model, or one whose signatures take examples."""
+
+    def __init__(self, folder, name, version):
+        if name != "examples":
+            super().__init__(folder, name, version)
+            return
+        self.name, self.version, self.signatures = name, version, EXAMPLE_SIGNATURES
+
+    def call(self, signature, inputs):
+        if self.name != "examples":
+            return super().call(signature, inputs)
+        rows = len(inputs["inputs"])
+        if signature == "regress":
+            return {"outputs": np.ones(rows, np.float32)}
+        return {"classes": np.full((rows, 2), b"a", object), "scores": np.ones((rows, 2), np.float32)}
+
+
+@pytest.fixture
+def app(tmp_path) -> KilnApp:
+    publish(tmp_path, *MODELS)
+    (tmp_path / "examples" / "1").mkdir(parents=True)
+    (tmp_path / "examples" / "1" / "saved_model.pb").write_bytes(b"")
+    repository = fake_repository(tmp_path, AskedModel)
+    engine = repository.engine
+    for name in ("digits", "foreign", "examples"):
+        engine.set_label(name, "stable", 1)
+    # A label may stand for a version that is gone since.
+    catalog = engine.catalog()
+    labelled = {"broken": dataclasses.replace(catalog.models["broken"], labels={"stable": 1})}
+    engine.catalog = lambda: Catalog(dict(engine._models) | labelled)
     return create_app(Settings(max_body_bytes=LIMIT), repository)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(app) -> FlaskClient:
     return app.test_client()
 
@@ -97,50 +143,68 @@ def form(value):
     return [form(item) for item in value] if isinstance(value, list) else type(value).__name__
 
 
-PREDICT = "/v1/models/{model}:predict"
-PREDICT_VERSION = "/v1/models/{model}/versions/{version}:predict"
-STATUS = "/v1/models/{model}"
-STATUS_VERSION = "/v1/models/{model}/versions/{version}"
-METADATA = "/v1/models/{model}/metadata"
-METADATA_VERSION = "/v1/models/{model}/versions/{version}/metadata"
+MODEL, VERSION, LABEL = (
+    "/v1/models/{model}",
+    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/labels/{label}",
+)
+STABLE = {"version": "1", "label": "stable"}
+LARGE = {"instances": [[[0.123456789] * 8] * 8] * 10}
+HALF = {"signature_name": "half", "inputs": [1.5]}
+EXAMPLES = {"examples": [{"a": 1}]}
+REGRESS = EXAMPLES | {"signature_name": "regress"}
+
+
+def lookups(path, method, body, *, unloaded=503):
+    """A route of models: found, and all the ways not to be."""
+    model = "examples" if path.endswith(("classify", "regress")) else "digits"
+    yield path, method, model, STABLE, body, 200
+    yield path, method, "mnits", STABLE, body, 404
+    if "{version}" in path:
+        yield path, method, model, {"version": "9" * 20}, body, 400
+        yield path, method, model, {"version": "9"}, body, 404
+    if "{label}" in path:
+        yield path, method, model, {"label": "canary"}, body, 400
+    yield path, method, "broken", STABLE, body, unloaded
+
+
 ANSWERS = [
-    ("/v1/models", "get", "", "", None, 200),
-    (STATUS, "get", "digits", "", None, 200),
-    (STATUS, "get", "broken", "", None, 200),
-    (STATUS, "get", "mnits", "", None, 404),
-    (STATUS_VERSION, "get", "digits", "1", None, 200),
-    (STATUS_VERSION, "get", "digits", "9" * 20, None, 400),
-    (STATUS_VERSION, "get", "digits", "9", None, 404),
-    (METADATA, "get", "foreign", "", None, 200),
-    (METADATA, "get", "mnits", "", None, 404),
-    (METADATA, "get", "broken", "", None, 503),
-    (METADATA_VERSION, "get", "digits", "1", None, 200),
-    (METADATA_VERSION, "get", "digits", "9" * 20, None, 400),
-    (METADATA_VERSION, "get", "digits", "9", None, 404),
-    (METADATA_VERSION, "get", "broken", "1", None, 503),
-    (PREDICT, "post", "digits", "", ROW, 200),
-    (PREDICT, "post", "digits", "", {"instances": [1]}, 400),
-    (PREDICT, "post", "digits", "", {"signature_name": "image_bytes", "instances": ["no picture"]}, 400),
-    (PREDICT, "post", "mnits", "", ROW, 404),
-    (PREDICT, "post", "digits", "", {"instances": [[[0.123456789] * 8] * 8] * 10}, 413),
-    (PREDICT, "post", "foreign", "", {"signature_name": "half", "inputs": [1.5]}, 501),
-    (PREDICT, "post", "broken", "", ROW, 503),
-    (PREDICT_VERSION, "post", "digits", "1", ROW, 200),
-    (PREDICT_VERSION, "post", "digits", "9" * 20, ROW, 400),
-    (PREDICT_VERSION, "post", "digits", "2", ROW, 404),
-    (PREDICT_VERSION, "post", "digits", "1", {"instances": [[[0.123456789] * 8] * 8] * 10}, 413),
-    (PREDICT_VERSION, "post", "foreign", "1", {"signature_name": "half", "inputs": [1.5]}, 501),
-    (PREDICT_VERSION, "post", "broken", "1", ROW, 503),
-    ("/v2/health/live", "get", "", "", None, 200),
-    ("/v2/health/ready", "get", "", "", None, 503),
-    ("/metrics", "get", "", "", None, 200),
-    ("/openapi.json", "get", "", "", None, 200),
+    ("/v1/models", "get", "", {}, None, 200),
+    ("/v1/models/{model}/labels", "get", "digits", {}, None, 200),
+    ("/v1/models/{model}/labels", "get", "mnits", {}, None, 404),
+    (LABEL, "put", "digits", STABLE, {"version": 1}, 200),
+    (LABEL, "put", "digits", STABLE, {}, 400),
+    (LABEL, "put", "digits", STABLE, {"version": 9}, 404),
+    (LABEL, "put", "digits", STABLE, LARGE, 413),
+    (LABEL, "delete", "digits", STABLE, None, 200),
+    (LABEL, "delete", "mnits", STABLE, None, 404),
+    ("/v2/health/live", "get", "", {}, None, 200),
+    ("/v2/health/ready", "get", "", {}, None, 503),
+    ("/metrics", "get", "", {}, None, 200),
+    ("/openapi.json", "get", "", {}, None, 200),
 ]
+for target in (MODEL, VERSION, LABEL):
+    ANSWERS += [
+        *lookups(target, "get", None, unloaded=200),
+        *lookups(f"{target}/metadata", "get", None),
+        *lookups(f"{target}:predict", "post", ROW),
+        *lookups(f"{target}:classify", "post", EXAMPLES),
+        *lookups(f"{target}:regress", "post", REGRESS),
+        (f"{target}:predict", "post", "digits", STABLE, {"instances": [1]}, 400),
+        (f"{target}:predict", "post", "digits", STABLE, {"signature_name": "image_bytes", "instances": ["no"]}, 400),
+        (f"{target}:predict", "post", "foreign", STABLE, HALF, 501),
+        *((f"{target}:{verb}", "post", "examples", STABLE, {}, 400) for verb in ("classify", "regress")),
+        *((f"{target}:{verb}", "post", "digits", STABLE, LARGE, 413) for verb in ("predict", "classify", "regress")),
+    ]
 
 
-@pytest.mark.parametrize(("path", "method", "model", "version", "body", "status"), ANSWERS)
-def test_an_answer_is_as_the_document_says(client, path, method, model, version, body, status):
-    response = client.open(path.format(model=model, version=version), method=method.upper(), json=body)
+@pytest.mark.parametrize(("path", "method", "model", "target", "body", "status"), ANSWERS)
+def test_an_answer_is_as_the_document_says(client, path, method, model, target, body, status):
+    response = client.open(path.format(model=model, **target), method=method.upper(), json=body)
+    check_answer(response, path, method, status)
+
+
+def check_answer(response, path, method, status):
     assert response.status_code == status, response.text
     described = DOCUMENT["paths"][path][method]["responses"][str(status)]
     [(media_type, content)] = described["content"].items()
@@ -148,19 +212,66 @@ def test_an_answer_is_as_the_document_says(client, path, method, model, version,
     if media_type == "application/json":
         check_schema(response.json, content["schema"])
     assert re.fullmatch(REQUEST_ID["pattern"], response.headers["X-Request-ID"])
+    return described
+
+
+FAILING = [
+    (f"{target}:{verb}", model, body)
+    for target in (MODEL, VERSION, LABEL)
+    for verb, model, body in (
+        ("predict", "digits", ROW),
+        ("classify", "examples", EXAMPLES),
+        ("regress", "examples", REGRESS),
+    )
+]
+
+
+@pytest.mark.parametrize(("path", "model", "body"), FAILING)
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(DeadlineExceeded("Too late."), 504), (QueueFull("Too many rows.", 1), 503), (RuntimeError("a bug"), 500)],
+)
+def test_a_failing_engine_is_as_the_document_says(app, monkeypatch, path, model, body, error, status):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr(app.repository.engine, "call", fail)
+    response = app.test_client().post(path.format(model=model, **STABLE), json=body)
+    described = check_answer(response, path, "post", status)
+    if status == 503:
+        assert response.headers["Retry-After"] == "1"
+        assert "Retry-After" in described["headers"]
+
+
+@pytest.mark.parametrize("method", ["put", "delete"])
+def test_an_engine_that_is_away_is_as_the_document_says(app, monkeypatch, method):
+    def fail(*_arguments):
+        raise ModelUnavailable("The engine is being started. Try again shortly.", 2)
+
+    monkeypatch.setattr(app.repository.engine, "set_label", fail)
+    path = LABEL.format(model="digits", **STABLE)
+    response = app.test_client().open(path, method=method.upper(), json={"version": 1})
+    check_answer(response, LABEL, method, 503)
+    assert response.headers["Retry-After"] == "2"
 
 
 def test_every_documented_status_is_one_that_was_seen(client):
     etag = client.get("/openapi.json").headers["ETag"]
     assert client.get("/openapi.json", headers={"If-None-Match": etag}).status_code == 304
-    # 500 needs a fault that nobody has found yet, and 200 needs models that all load.
-    seen = {(path, status) for path, _, _, _, _, status in ANSWERS}
-    seen |= {("/openapi.json", 304), (PREDICT, 500), (PREDICT_VERSION, 500), ("/v2/health/ready", 200)}
-    documented = {(path, int(status)) for path, _, operation in operations() for status in operation["responses"]}
-    documented = {(path, status) for path, status in documented if path not in OPEN_INFERENCE}
+    # 200 needs models that all load; 403 is for tokens and other machines, in test_access.py.
+    seen = {(path, method, status) for path, method, *_, status in ANSWERS}
+    seen |= {("/openapi.json", "get", 304), ("/v2/health/ready", "get", 200)}
+    seen |= {(path, "post", status) for path, _, _ in FAILING for status in (500, 503, 504)}
+    seen |= {(LABEL, method, status) for method in ("put", "delete") for status in (403, 503)}
+    documented = {
+        (path, method, int(status))
+        for path, method, operation in operations()
+        for status in operation["responses"]
+        if path not in OPEN_INFERENCE
+    }
     assert documented == seen
 
 
 def test_the_document_states_the_limit_of_the_settings():
-    description = build_document(Settings(max_body_bytes=12345))["paths"][PREDICT]["post"]["description"]
+    description = build_document(Settings(max_body_bytes=12345))["paths"][f"{MODEL}:predict"]["post"]["description"]
     assert "12345 bytes" in description

@@ -191,9 +191,9 @@ ENTER_TOKEN = """
 
 def test_the_page_asks_for_a_token_and_keeps_it_while_the_tab_is_open(guarded_address, browser):
     browser.open(f"{guarded_address}/#digits")
-    browser.wait_for_text("#token", "A token is needed.")
+    browser.wait_for_text("#token", "The service asks for a token.")
     browser.run(ENTER_TOKEN, "wrong")
-    browser.wait_for_text("#token", "The token is not known.")
+    browser.wait_for_text("#token", "The service does not know this token.")
     browser.run(ENTER_TOKEN, "let-me-measure")
     browser.wait_for_text("#token", "It needs scope predict and has: metrics.")
     browser.run(ENTER_TOKEN, "let-me-predict")
@@ -220,7 +220,7 @@ def test_a_page_that_is_open_already_asks_when_its_token_is_withdrawn(guarded_ad
         """
     )
     browser.click("An example of the test set")
-    browser.wait_for_text("#token", "The token is not known.")
+    browser.wait_for_text("#token", "The service does not know this token.")
     browser.wait_for_text("h1", "digits")
 
 

@@ -22,7 +22,7 @@ async function call(address, options) {
     throw new Error(`The service answered ${response.status} with something that is not JSON: ${text.slice(0, 200)}`);
   }
   if (response.status === 401 || response.status === 403) {
-    const error = new TokenNeeded(body?.error || "The service asks for a token.");
+    const error = new TokenNeeded(refusal(response.status, body));
     window.dispatchEvent(new CustomEvent("tokenneeded", { detail: error.message }));
     throw error;
   }
@@ -30,6 +30,11 @@ async function call(address, options) {
     throw new Error((body && body.error) || `The service answered ${response.status}.`);
   }
   return body;
+}
+
+function refusal(status, body) {
+  if (status === 403) return body?.error || "The service does not allow this.";
+  return hasToken() ? "The service does not know this token." : "The service asks for a token.";
 }
 
 /** All models, with what their `model.json` says. */
