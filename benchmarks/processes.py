@@ -123,6 +123,16 @@ def measure_memory(pids: Sequence[int]) -> Memory:
     return Memory(rss, pss)
 
 
+def measure_cpu(pids: Sequence[int]) -> float:
+    """The CPU seconds that several processes have used so far."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def wait_until(condition: str, is_true: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes]) -> None:
     """Waits for a process to come to something.
 

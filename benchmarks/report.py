@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.results import GIGABYTE, Results, Verdict, p50, p99, rate
+from benchmarks.results import GIGABYTE, Results, Verdict, cpu, p50, p99, rate
 from benchmarks.scenarios import FLOOR, KILN, PLAIN
 from benchmarks.wrk import find_wrk
 
@@ -63,6 +63,16 @@ def latency_table(results: Results) -> str:
     return table(["request", "connections", *NAMES.values()], rows)
 
 
+def cpu_table(results: Results) -> str:
+    """CPU time per request, which what else runs on the machine hardly changes."""
+    rows = []
+    for scenario in dict.fromkeys(scenario for scenario, _ in results.runs):
+        figures = [results.middle(scenario, server, cpu) for server in NAMES]
+        cells = ["-" if figure is None else f"{figure:.2f}" for figure in figures]
+        rows.append([scenario.title, str(scenario.connections), *cells])
+    return table(["request", "connections", *NAMES.values()], rows)
+
+
 def memory_table(results: Results) -> str:
     """Resident memory."""
     rows = [
@@ -97,7 +107,8 @@ def troubles(results: Results) -> list[str]:
 def sections(results: Results, verdicts: Sequence[Verdict]) -> str:
     """All tables."""
     parts = ["## Requests per second\n", rates_table(results), "\n## Latency, ms: median / 99th percentile\n"]
-    parts += [latency_table(results), "\n## Resident memory after the load\n", memory_table(results)]
+    parts += [latency_table(results), "\n## CPU time of the server per request, ms\n", cpu_table(results)]
+    parts += ["\n## Resident memory after the load\n", memory_table(results)]
     parts += ["\n## Targets\n", verdicts_table(verdicts)]
     bad = troubles(results)
     parts += ["\n## Answers that were not 200\n", *(f"- {sentence}" for sentence in bad)] if bad else []

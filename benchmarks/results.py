@@ -90,6 +90,11 @@ def p99(run: Run) -> float:
     return run.p99
 
 
+def cpu(run: Run) -> float:
+    """CPU milliseconds of the server per answer."""
+    return 1000 * run.cpu_seconds / max(run.answers, 1)
+
+
 def judge(results: Results) -> list[Verdict]:
     """Compares what was measured with the targets; targets whose scenario did not run are left out."""
     verdicts = [

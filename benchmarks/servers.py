@@ -17,6 +17,7 @@ from benchmarks.processes import (
     Memory,
     descendants,
     free_port,
+    measure_cpu,
     measure_memory,
     start,
     tail,
@@ -53,6 +54,10 @@ class Server:
     def memory(self) -> Memory:
         """Resident memory of all its processes."""
         return measure_memory(descendants(self.process.pid))
+
+    def cpu_seconds(self) -> float:
+        """CPU time that its processes have used."""
+        return measure_cpu(descendants(self.process.pid))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 import tempfile
@@ -181,7 +182,9 @@ def ask_rounds(
                     continue
                 script, url = folder / f"{scenario.request.name}.lua", servers[kind].url(scenario.request)
                 seconds = arguments.seconds if round_number else 1
+                before = servers[kind].cpu_seconds()
                 run = wrk.run(script, url, scenario.connections, seconds)
+                run = dataclasses.replace(run, cpu_seconds=servers[kind].cpu_seconds() - before)
                 if round_number:
                     results.runs.setdefault((scenario, kind), []).append(run)
                     print(f"  {scenario.name:16} {kind:6} {run.rate:8,.0f} /s  {run.p50:8.2f} ms", flush=True)

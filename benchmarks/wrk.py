@@ -69,6 +69,7 @@ class Run:
         broken: connections that failed, or broke in a request.
         timeouts: answers that took too long.
         p50, p99: milliseconds from sending to the whole answer.
+        cpu_seconds: CPU time that the server used meanwhile.
     """
 
     seconds: float
@@ -78,6 +79,7 @@ class Run:
     timeouts: int
     p50: float
     p99: float
+    cpu_seconds: float = 0.0
 
     @property
     def rate(self) -> float:

@@ -1,12 +1,23 @@
-"""gunicorn's threaded worker with the service's manners."""
+"""gunicorn's threaded worker with the service's manners: patient with the many, not with the slow."""
 
+import os
+import selectors
+import socket
+import time
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import orjson
 from gunicorn.http import errors
 from gunicorn.util import write_nonblock
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from service.custody.counts import count_bytes, is_supported
+from service.custody.ward import Ward
+from service.metrics import FOLDER_VARIABLE
 
 # What a client did wrong before the request could be read; anything else is answered 400.
 STATUSES = (
@@ -15,11 +26,121 @@ STATUSES = (
     (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),
     (errors.ExpectationFailed, HTTPStatus.EXPECTATION_FAILED),
 )
+# A client that sends more slowly, and takes longer than that, would keep a thread from the others.
+SLOW_SECONDS = 10.0
+SLOW_BYTES_PER_SECOND = 50_000
+LOOK_SECONDS = 1.0
 OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 
+class Connection(TConn):
+    """A client's connection, of which the keeper has a copy."""
+
+    ward: Ward | None = None
+
+    def close(self, graceful: bool = False) -> None:
+        """Ends the connection; closing alone would not, while the keeper has a copy."""
+        if self.ward is not None:
+            self.ward.forget(self.sock)
+            if not graceful:
+                with suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)
+        super().close(graceful=graceful)
+
+
 class Worker(ThreadWorker):
-    """Answers unreadable requests with JSON, and when it is told to end, those too that wait to be accepted."""
+    """Answers unreadable requests with JSON, and when it is told to end, those too that wait to be accepted.
+
+    A connection gets a thread when there is something to read on it, and for so long as a request takes that comes at
+    a decent speed.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.ward: Ward | None = None
+        # When a thread began to read from a connection, and how much had been read before.
+        self.reading: dict[Connection, tuple[float, int]] = {}
+        self.looked_at = 0.0
+
+    def init_process(self) -> None:
+        """Meets the keeper, where there is one."""
+        if is_supported():
+            with suppress(OSError):
+                self.ward = Ward(Path(os.environ[FOLDER_VARIABLE]))
+        super().init_process()
+
+    def run(self) -> None:
+        """Serves until told to end."""
+        if self.ward is not None:
+            self.poller.register(self.ward.fileno(), selectors.EVENT_READ, self.adopt)
+        super().run()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accepts a connection."""
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.begin(accepted, listener.getsockname())
+
+    def adopt(self, _source: Any) -> None:
+        """Goes on with a connection that a worker left which was killed."""
+        connection = self.ward.receive()
+        if connection is None:
+            self.poller.unregister(self.ward.fileno())
+        else:
+            self.begin(connection, self.sockets[0].getsockname())
+
+    def begin(self, accepted: socket.socket, address: Any) -> None:
+        """Waits for the first request on a connection."""
+        try:
+            client = accepted.getpeername()
+            is_kept = self.ward is not None and self.ward.take(accepted)
+        except OSError:  # the client has gone already
+            accepted.close()
+            return
+        connection = Connection(self.cfg, accepted, client, address)
+        connection.ward = self.ward if is_kept else None
+        connection.set_timeout()
+        self.nr_conns += 1
+        self.pending_conns.append(connection)
+        self.poller.register(accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
+
+    def handle(self, conn: Connection) -> Any:
+        """Reads and answers a request, in a thread."""
+        self.reading[conn] = time.monotonic(), count_bytes(conn.sock).read if self.ward else 0
+        try:
+            return super().handle(conn)
+        finally:
+            del self.reading[conn]
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Answers a request, and notes that it is answered."""
+        result = super().handle_request(req, conn)
+        if result and conn.ward is not None:
+            with suppress(OSError):
+                conn.ward.note(conn.sock, len(conn.parser.unreader.buf.getvalue()))
+        return result
+
+    def murder_pending(self) -> None:
+        """Closes connections on which no request came, and reads no more of requests that come too slowly."""
+        super().murder_pending()
+        now = time.monotonic()
+        if self.ward is None or now < self.looked_at + LOOK_SECONDS:
+            return
+        self.looked_at = now
+        for conn, (began, before) in list(self.reading.items()):
+            with suppress(OSError):
+                read = count_bytes(conn.sock).read - before
+                if now > began + SLOW_SECONDS + read / SLOW_BYTES_PER_SECOND:
+                    # Ends the waiting for more; an answer that is being made can still be sent.
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Ends connections without a request soon, once the worker is to end."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers a request that is no HTTP, or too long in its line or headers."""

@@ -15,6 +15,9 @@ from pathlib import Path
 from types import FrameType
 
 from service.announcement import announce
+from service.custody.counts import is_supported
+from service.custody.keeper import Keeper
+from service.engine.attempt import Attempt
 from service.engine.board import STARTING, Board
 from service.engine.client import FOLDER_VARIABLE, SOCKET, EngineClient
 from service.engine.interface import LOADING, START, Catalog
@@ -116,6 +119,8 @@ class Supervisor:
         """
         self._board.publish(Catalog(obstacle=STARTING, starting=True))
         self._listen_to_signals()
+        if is_supported():
+            Keeper(self.folder).start()
         for child in (self.engine, *self.fronts):
             child.start()
         code = self._watch()
@@ -161,16 +166,23 @@ class Supervisor:
             self._bury(child, child.process)
             lived = now - child.started
             child.failures = 0 if lived > SETTLED_SECONDS else child.failures + 1
-            pause = min(0.25 * 2**child.failures, MOST_SECONDS_BETWEEN_STARTS) if child.failures > 1 else 0.0
-            child.process, child.start_at = None, now + pause
+            child.process, child.start_at = None, now + pause_before_start(child.failures)
         if child.process is None and now >= child.start_at:
-            child.start()
+            with Attempt() as attempt:
+                child.start()
+            if attempt.error is not None:
+                logger.error("Process '%s' cannot be started: %s", child.name, attempt.error)
+                child.start_at = now + MOST_SECONDS_BETWEEN_STARTS
 
     def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         logger.error("Process '%s' ended with %s and is started again", child.name, process.returncode)
-        if child is self.engine:
-            self._board.publish(without_versions(self._board.read()))
-        fold_dead_worker(process.pid, self.folder)
+        # It may have left anything behind, which must not end the service.
+        with Attempt() as attempt:
+            if child is self.engine:
+                self._board.publish(without_versions(self._board.read()))
+            fold_dead_worker(process.pid, self.folder)
+        if attempt.error is not None:
+            logger.error("What process '%s' left cannot be put away", child.name, exc_info=attempt.error)
 
     def _announce(self) -> None:
         """Says once what is served, when every model was loaded or could not be."""
@@ -179,7 +191,10 @@ class Supervisor:
         if catalog.starting or states & {START, LOADING}:
             return
         self._announced = True
-        announce(self.settings, Repository(EngineClient(self.folder)))
+        with Attempt() as attempt:
+            announce(self.settings, Repository(EngineClient(self.folder)))
+        if attempt.error is not None:
+            logger.warning("What is served cannot be announced: %s", attempt.describe())
 
     def _stop(self) -> None:
         """Ends the fronts, which finish what they have in hand, and then the engine."""
@@ -191,6 +206,11 @@ class Supervisor:
             front.wait(deadline - time.monotonic())
         self.engine.tell(signal.SIGTERM)
         self.engine.wait(SPARE_SECONDS)
+
+
+def pause_before_start(failures: int) -> float:
+    """Seconds to wait before a child is started that has died so often soon after its start."""
+    return min(0.25 * 2 ** min(failures, 10), MOST_SECONDS_BETWEEN_STARTS) if failures > 1 else 0.0
 
 
 def without_versions(catalog: Catalog) -> Catalog:

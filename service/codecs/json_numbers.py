@@ -1,13 +1,13 @@
 """The quick way for the bodies that nearly all requests have: numbers, straight from the text into arrays.
 
 simdjson parses the text, and copies the numbers of nested lists into one buffer without making a Python object of
-any. Where a body has anything else in it (strings, bools, mistakes, keys of no meaning), the quick way says so, and the
-strict one of `json_tensors` takes over. What the quick way takes, the strict one would take too, to the same array:
+any. Where there is anything else among them (strings, bools, mistakes), the quick way says so, and the strict one of
+`json_tensors` takes over. What the quick way takes, the strict one would take too, to the same array:
 
 - Numbers: simdjson's buffers refuse what is no number, and for integer types what has a point or an exponent.
 - Lists: a buffer holds the numbers of whatever lists there were, so the lists are checked apart. Every list that the
   shape promises is visited and has the length of its axis, and the text has no more `[` than lists were visited.
-- Keys: each stands once, and none is superfluous.
+- Keys: those that mean something stand once; what others hold has no lists, or the number of `[` would differ.
 """
 
 from itertools import accumulate
@@ -27,15 +27,6 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which simdjson skips, though it is no JSON
 LEAST_WORTHWHILE_BYTES = 512
 # Up to there `bytes.count` is quicker than numpy.
 SHORT_BYTES = 16_384
-# The key of the values, by the keys of the body in their order.
-VALUES_KEYS = {
-    ("instances",): "instances",
-    ("signature_name", "instances"): "instances",
-    ("instances", "signature_name"): "instances",
-    ("inputs",): "inputs",
-    ("signature_name", "inputs"): "inputs",
-    ("inputs", "signature_name"): "inputs",
-}
 # simdjson's name of the buffer for a kind of numpy type, and what numpy calls its numbers.
 BUFFERS = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
 # A parser keeps some ten times the bytes of the largest body that it has seen.
@@ -61,9 +52,10 @@ class NumberDocument:
     __slots__ = ("_body", "_parser", "_values", "key", "signature_name")
 
     def __init__(self, parser: Parser, root: Any, body: bytes) -> None:
-        keys = tuple(root) if type(root) is Object else ()
-        name = root["signature_name"] if len(keys) == 2 and "signature_name" in keys else ""
-        self.key = VALUES_KEYS.get(keys) if type(name) is str else None
+        keys = list(root) if type(root) is Object else []
+        name = root["signature_name"] if "signature_name" in keys else ""
+        is_clear = keys.count("instances") + keys.count("inputs") == 1 and keys.count("signature_name") < 2
+        self.key = ("inputs" if "inputs" in keys else "instances") if is_clear and type(name) is str else None
         self.signature_name = name
         self._values = root[self.key] if self.key else None
         self._parser, self._body = parser, body
@@ -137,8 +129,9 @@ def take_parser() -> Parser:
 
 def read_columns(values: Object, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
     """The arrays in an object with a tensor per input, and how many lists there should be."""
-    if len(values) != len(specs):
-        raise ValueError("other keys than inputs")
+    keys = list(values)
+    if len(keys) != len(set(keys)):
+        raise ValueError("a key stands twice")
     arrays, lists = {}, 0
     for name, spec in specs.items():
         arrays[name], count = read_tensor(values[name], spec)

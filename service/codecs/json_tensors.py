@@ -39,7 +39,7 @@ def decode_instances(document: dict[str, Any], signature: Signature) -> Arrays:
     """
     rows = document["instances"]
     if not isinstance(rows, list):
-        raise InvalidPayload(f"JSON Value: {dump(rows)} Expecting 'instances' to be an list/array")
+        raise InvalidPayload(f"JSON Value: {dump(document)} Expecting 'instances' to be an list/array")
     if not rows:
         raise InvalidPayload(f"JSON Value: {dump(document)} No values in 'instances' array")
     if is_named(rows[0]):

@@ -49,6 +49,7 @@ def main() -> int:
     stop.wait()
     server.stop()
     host.close()
+    server.close()
     return 0
 
 

@@ -54,9 +54,15 @@ def batch_sizes(largest: int) -> tuple[int, ...]:
 
 
 def is_batchable(signature: Signature) -> bool:
-    """Whether every input and output has a first axis of any size, so that rows of several requests can be one call."""
-    specs = [*signature.inputs.values(), *signature.outputs.values()]
-    return bool(signature.inputs) and all(spec.shape is not None and spec.shape[:1] == (-1,) for spec in specs)
+    """Whether rows of several requests can be one call.
+
+    Every input and output needs a first axis of any size. Where the other axes of the inputs are given but those of an
+    output are not, its size comes from the values: the words of the longest text, say, which may be a neighbour's.
+    """
+    inputs, outputs = ([spec.shape for spec in side.values()] for side in (signature.inputs, signature.outputs))
+    if not inputs or any(shape is None or shape[:1] != (-1,) for shape in [*inputs, *outputs]):
+        return False
+    return any(-1 in shape[1:] for shape in inputs if shape) or not any(-1 in shape[1:] for shape in outputs if shape)
 
 
 def count_rows(inputs: Arrays) -> int:

@@ -5,6 +5,7 @@ request that finds none pays for reading eight bytes.
 """
 
 import dataclasses
+import fcntl
 import mmap
 import os
 import threading
@@ -31,8 +32,8 @@ class Board:
         self._lock = threading.Lock()
         self._serial = -1
         self._catalog = Catalog(obstacle=STARTING, starting=True)
-        path = folder / "catalog.serial"
-        with path.open("a+b") as file:
+        self._serial_file = folder / "catalog.serial"
+        with self._serial_file.open("a+b") as file:
             if file.seek(0, os.SEEK_END) < 8:
                 file.truncate(8)
             self._memory = mmap.mmap(file.fileno(), 8)
@@ -48,8 +49,9 @@ class Board:
         return self._catalog
 
     def publish(self, catalog: Catalog) -> None:
-        """Puts a new catalogue in the old one's place."""
-        with self._lock:
+        """Puts a new catalogue in the old one's place; one at a time, also where several processes do."""
+        with self._lock, self._serial_file.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             part = self._file.with_suffix(".part")
             part.write_bytes(orjson.dumps(catalog, default=to_json, option=orjson.OPT_PASSTHROUGH_DATACLASS))
             part.replace(self._file)

@@ -3,6 +3,7 @@
 import dataclasses
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from service.errors import (
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SOCKET = "engine.sock"
 RETRY_AFTER_SECONDS = 2
+SEND_SECONDS = 10
 # Answers that are no larger are read in one go.
 CHUNK = 16 * 1024
 
@@ -89,15 +91,12 @@ class EngineClient:
         stream = self._send(request)
         try:
             answer = receive(stream, deadline)
-        except TimeoutError:
+        except BaseException as error:
+            # What may still come must not be taken for the answer to the next request.
             self._disconnect()
-            raise DeadlineExceeded("The model did not answer before the request's deadline.") from None
-        except OSError:
-            self._disconnect()
-            raise ModelUnavailable(
-                "The engine stopped while it had the request, and is being started again. Try again shortly.",
-                RETRY_AFTER_SECONDS,
-            ) from None
+            if isinstance(error, OSError):
+                raise explain(error) from None
+            raise
         if answer.kind == FAILURE:
             raise restore(*answer.document)
         return answer
@@ -113,6 +112,8 @@ class EngineClient:
             else:
                 return stream
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # An engine that hangs reads no more; without this, no deadline would end the wait.
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
         try:
             stream.connect(self._path)
             send(stream, request)
@@ -185,6 +186,16 @@ def wait_for_answer(stream: socket.socket, deadline: float) -> None:
     poller.register(stream, select.POLLIN)
     if not poller.poll(max(deadline - time.monotonic(), 0.0) * 1000):
         raise TimeoutError
+
+
+def explain(error: OSError) -> DeadlineExceeded | ModelUnavailable:
+    """What to tell of an answer that did not come."""
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded("The model did not answer before the request's deadline.")
+    return ModelUnavailable(
+        "The engine stopped while it had the request, and is being started again. Try again shortly.",
+        RETRY_AFTER_SECONDS,
+    )
 
 
 def restore(name: str, sentence: str, retry_after_seconds: int | None) -> Exception:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from service.engine.wire import HEAD, Buffers, Message, decode
 
 CHUNK = 64 * 1024
+# Larger than any message of a front can be.
+MOST_BYTES = 2**33
 
 
 class Connection:
@@ -36,6 +38,9 @@ class Connection:
         """Reads what has come, and yields the message once it is whole.
 
         A front sends one message and waits for the answer, so there is never more than one.
+
+        Raises:
+            ValueError: it is no message.
         """
         try:
             count = self._stream.recv_into(memoryview(self._buffer)[self._filled :])
@@ -51,7 +56,9 @@ class Connection:
             return
         kind, head, content = HEAD.unpack_from(self._buffer)
         total = HEAD.size + head + content
-        if self._filled >= total:
+        if not self._filled <= total <= MOST_BYTES:
+            raise ValueError(f"a message of {total} bytes, of which {self._filled} have come")
+        if self._filled == total:
             # The message keeps the buffer's memory; the next one gets a new buffer.
             view = memoryview(self._buffer)
             self._buffer, self._filled = bytearray(CHUNK), 0

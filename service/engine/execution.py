@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from service.engine.attempt import Attempt
-from service.engine.batcher import Batch, Batcher, Job, Piece
+from service.engine.batcher import Batcher
 from service.engine.interface import Arrays, Call
+from service.engine.lane import Batch, Job, Lane, Piece, Place
 from service.engine.model import InvalidInput
 from service.errors import ServiceError
 
@@ -25,10 +26,14 @@ class CallFailed(Exception):
     """TensorFlow failed in a way that is not the request's fault; the log says how."""
 
 
+class RowsDiffer(Exception):
+    """A signature did not give a row per row, as it says that it does."""
+
+
 class Observer(Protocol):
     """Who is told of what runs."""
 
-    def executed(self, place: tuple[str, int, str], rows: int, seconds: float) -> None:
+    def executed(self, place: Place, rows: int, seconds: float) -> None:
         """A call into TensorFlow has ended.
 
         Args:
@@ -60,68 +65,92 @@ class Execution:
         self._batcher = batcher
         self._observer = observer
         self._gathering = threading.Lock()
-        # Seconds of calls of late, by model, version and signature.
-        self._seconds: dict[tuple[str, int, str], float] = {}
+        # Seconds of calls of late, by model, version and signature, and the binary digits of the number of rows.
+        self._seconds: dict[tuple[str, int, str, int], float] = {}
 
     def expected_seconds(self, batch: Batch) -> float:
-        """How long a batch is expected to take, from those before it; infinity where there were none."""
-        return self._seconds.get(batch.lane.key[:3], math.inf)
+        """How long a batch is expected to take, from those of like size before it; infinity where there were none."""
+        return self._seconds.get((*batch.lane.place, batch.rows.bit_length()), math.inf)
+
+    def forget(self, name: str, number: int) -> None:
+        """A version was unloaded."""
+        for place in [place for place in list(self._seconds) if place[:2] == (name, number)]:
+            self._seconds.pop(place, None)
 
     def run(self, batch: Batch) -> None:
         """Runs a batch and answers its requests."""
         started = time.monotonic()
         try:
-            outcome = self._call(batch, batch.pieces)
-            if isinstance(outcome, BaseException) and len(batch.pieces) > 1:
-                # One request's rows must not spoil its neighbours'.
-                outcomes = [self._call(batch, [piece]) for piece in batch.pieces]
-            else:
-                outcomes = split(outcome, batch.pieces)
+            outcomes = self._outcomes(batch)
+            answers = [
+                (piece.job, outcome if piece.rows == piece.job.rows else self._gather(batch.lane, piece, outcome))
+                for piece, outcome in zip(batch.pieces, outcomes, strict=True)
+            ]
         finally:
             self._batcher.finish(batch)
-        for piece, part in zip(batch.pieces, outcomes, strict=True):
-            self._answer(piece, part, started)
+        for job, outcome in answers:
+            if outcome is not None:
+                self._answer(job, outcome, started)
 
-    def _call(self, batch: Batch, pieces: Sequence[Piece]) -> Arrays | BaseException:
+    def _outcomes(self, batch: Batch) -> list[Arrays | Exception]:
+        """What became of each piece."""
+        outcome = self._call(batch.lane, batch.pieces)
+        if isinstance(outcome, Exception) and len(batch.pieces) > 1:
+            # One request's rows must not spoil its neighbours'.
+            return [self._call(batch.lane, [piece]) for piece in batch.pieces]
+        return split(outcome, batch.pieces)
+
+    def _call(self, lane: Lane, pieces: Sequence[Piece]) -> Arrays | Exception:
         """Outputs for these pieces, one after another, without padding; or what went wrong."""
-        lane = batch.lane
-        rows = sum(piece.rows for piece in pieces)
-        padding = lane.batching.padding(rows) if lane.together else 0
         call = pieces[0].job.call
-        started = time.monotonic()
+        inputs = [piece.inputs() for piece in pieces]
+        rows = sum([piece.rows for piece in pieces])
         with Attempt() as attempt:
-            outputs = lane.model.run(call.signature, [piece.inputs() for piece in pieces], call.outputs, padding)
-        if attempt.error is not None:
-            return explain(attempt.error, call)
-        seconds = time.monotonic() - started
-        place = lane.key[:3]
-        self._seconds[place] = seconds + KEPT * (self._seconds.get(place, seconds) - seconds)
-        self._observer.executed(place, max(rows, 1), seconds)
-        if not lane.together:
-            return outputs
-        if any(array.ndim == 0 or len(array) != rows + padding for array in outputs.values()):
+            if not lane.together:
+                return self._run(lane, call, inputs, max(rows, 1))
+            padding = lane.batching.padding(rows)
+            outputs = self._run(lane, call, inputs, rows, padding)
+            if all(array.ndim and len(array) == rows + padding for array in outputs.values()):
+                return {name: array[:rows] for name, array in outputs.items()} if padding else outputs
             # The signature says that it gives a row per row, but it does not: batches are not for it.
             self._batcher.keep_apart(lane)
-            if len(pieces) > 1:
-                return CallFailed()
-            inputs = pieces[0].job.call.inputs
-            return lane.model.run(call.signature, [inputs], call.outputs) if padding else outputs
-        return {name: array[:rows] for name, array in outputs.items()} if padding else outputs
+            if len(pieces) > 1 or rows < pieces[0].job.rows:
+                return RowsDiffer()
+            return self._run(lane, call, inputs, rows) if padding else outputs
+        return explain(attempt.error, call)
 
-    def _answer(self, piece: Piece, outcome: Arrays | BaseException, started: float) -> None:
+    def _run(self, lane: Lane, call: Call, inputs: list[Arrays], rows: int, padding: int = 0) -> Arrays:
+        started = time.monotonic()
+        outputs = lane.model.run(call.signature, inputs, call.outputs, padding)
+        seconds = time.monotonic() - started
+        place = (*lane.place, rows.bit_length())
+        self._seconds[place] = seconds + KEPT * (self._seconds.get(place, seconds) - seconds)
+        self._observer.executed(lane.place, rows, seconds)
+        return outputs
+
+    def _gather(self, lane: Lane, piece: Piece, outcome: Arrays | Exception) -> Arrays | Exception | None:
+        """The outcome of a whole request whose last part has ended; None for other parts."""
         job = piece.job
-        if piece.rows < job.rows:
-            whole = gather(job, piece, outcome, self._gathering)
-            if whole is None:
-                return
-            outcome = whole
+        with self._gathering:
+            job.done[piece.start] = outcome
+            job.left -= piece.rows
+            if job.left:
+                return None
+        whole = join([job.done[start] for start in sorted(job.done)])
+        if not isinstance(whole, RowsDiffer):
+            return whole
+        with Attempt() as attempt:
+            return self._run(lane, job.call, [job.call.inputs], job.rows)
+        return explain(attempt.error, job.call)
+
+    def _answer(self, job: Job, outcome: Arrays | Exception, started: float) -> None:
         now = time.monotonic()
-        failed = isinstance(outcome, BaseException)
+        failed = isinstance(outcome, Exception)
         self._observer.answered(job, max(started - job.arrived, 0.0), now - job.arrived, failed=failed)
         job.reply(outcome)
 
 
-def explain(error: Exception, call: Call) -> Exception:
+def explain(error: Exception | None, call: Call) -> Exception:
     """What to tell of an error: that the inputs were wrong, or only that there was one, which the log describes."""
     if isinstance(error, InvalidInput | ServiceError):
         return error
@@ -129,11 +158,11 @@ def explain(error: Exception, call: Call) -> Exception:
     return CallFailed()
 
 
-def split(outcome: Arrays | BaseException, pieces: Sequence[Piece]) -> list[Arrays | BaseException]:
+def split(outcome: Arrays | Exception, pieces: Sequence[Piece]) -> list[Arrays | Exception]:
     """Each piece's rows of the outputs."""
-    if len(pieces) == 1 or isinstance(outcome, BaseException):
+    if len(pieces) == 1 or isinstance(outcome, Exception):
         return [outcome] * len(pieces)
-    parts: list[Arrays | BaseException] = []
+    parts: list[Arrays | Exception] = []
     start = 0
     for piece in pieces:
         stop = start + piece.rows
@@ -142,21 +171,13 @@ def split(outcome: Arrays | BaseException, pieces: Sequence[Piece]) -> list[Arra
     return parts
 
 
-def gather(
-    job: Job, piece: Piece, outcome: Arrays | BaseException, lock: threading.Lock
-) -> Arrays | BaseException | None:
-    """Keeps the outputs of a part of a request.
-
-    Returns:
-        The outputs or the error of the whole request, once its last part has ended; None before.
-    """
-    with lock:
-        job.done[piece.start] = outcome
-        job.left -= piece.rows
-        if job.left:
-            return None
-    parts = [job.done[start] for start in sorted(job.done)]
+def join(parts: Sequence[Arrays | Exception]) -> Arrays | Exception:
+    """The outputs of a whole request from those of its parts, or their first error."""
+    outputs: list[Arrays] = []
     for part in parts:
-        if isinstance(part, BaseException):
+        if isinstance(part, Exception):
             return part
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        outputs.append(part)
+    if any(array.shape[1:] != outputs[0][name].shape[1:] for part in outputs for name, array in part.items()):
+        return RowsDiffer()
+    return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}

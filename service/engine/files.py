@@ -5,6 +5,8 @@ import logging
 import os
 from pathlib import Path
 
+import orjson
+
 from service.engine.interface import Description
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,16 @@ def list_versions(model: Path) -> list[int] | None:
 
 def is_model_name(name: str) -> bool:
     """Whether this names a folder in the repository, and neither a hidden one nor one elsewhere."""
-    return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
+    return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name and is_unicode(name)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a message can carry this; a file's name may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_version(folder: Path) -> bool:
@@ -84,9 +95,11 @@ def read_description(version: Path) -> Description:
     path = version / "assets.extra" / "model.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
+        # The catalogue must be able to carry it: no half of a surrogate pair, no number over 64 bits, no deep nesting.
+        orjson.dumps(description)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         logger.warning("Ignored %s, which cannot be read: %s", path, error)
         return {}
     if not isinstance(description, dict):

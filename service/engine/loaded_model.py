@@ -22,7 +22,7 @@ from service.engine.tensorflow_library import (
     TensorFlowError,
     load_library,
 )
-from service.engine.tensors import make_tensor, read_tensor
+from service.engine.tensors import NUMBERS, make_tensor, read_tensor
 from service.engine.warmup import warm_up
 
 # What TensorFlow wraps its sentence into: names of nodes and functions, and where the graph was built.
@@ -31,6 +31,8 @@ PREAMBLE = re.compile(r"^(Graph execution error:|Detected at node|<stack traces|
 # Run every operation in the thread that calls, which for small graphs takes less than half the time of a thread pool;
 # calls run side by side in threads of ours.
 RUN_OPTIONS = {"inter_op_thread_pool": -1}
+# What `DataType` adds to the number of a type for a reference to it.
+REFERENCE = 100
 
 
 class SavedModelLoader:
@@ -147,7 +149,9 @@ class LoadedModel:
         tensors: list[int] = []
         try:
             for name, spec in plan.signature.inputs.items():
-                tensors.append(make_tensor(spec.dtype, [part[name] for part in parts], padding))
+                arrays = [part[name] for part in parts]
+                check_types(spec, arrays)
+                tensors.append(make_tensor(spec.dtype, arrays, padding))
             return self._run(plan, tensors, wanted)
         except TensorFlowError as error:
             if error.code in (INVALID_ARGUMENT, OUT_OF_RANGE):
@@ -195,12 +199,12 @@ class Plan:
         signature: what it takes and gives.
 
     Raises:
-        ValueError: the graph has no such place.
+        ValueError: the graph has no such place, or another type there.
     """
 
     def __init__(self, library: ctypes.CDLL, graph: int, signature: Signature) -> None:
         def places(specs: Sequence[TensorSpec]) -> "ctypes.Array[Output]":
-            return (Output * len(specs))(*(find_place(library, graph, spec.tensor) for spec in specs))
+            return (Output * len(specs))(*(find_place(library, graph, spec) for spec in specs))
 
         self.signature = signature
         self.outputs = tuple(signature.outputs)
@@ -215,17 +219,38 @@ class Plan:
         return (Output * len(names))(*(self.all_fetches[self.outputs.index(name)] for name in names))
 
 
-def find_place(library: ctypes.CDLL, graph: int, tensor: str) -> Output:
+def check_types(spec: TensorSpec, arrays: Sequence[np.ndarray]) -> None:
+    """Refuses arrays of another type, whose memory TensorFlow would misread.
+
+    A front sends some where a version was replaced by a different one of the same number.
+
+    Raises:
+        InvalidInput: an array is of another type.
+    """
+    for array in arrays:
+        if array.dtype != spec.numpy_dtype:
+            raise InvalidInput(f"Input '{spec.name}' takes {spec.type_name}, but came as {array.dtype}")
+
+
+def find_place(library: ctypes.CDLL, graph: int, spec: TensorSpec) -> Output:
     """The place of a tensor such as `dense:0`.
 
     Raises:
-        ValueError: the graph has no such operation.
+        ValueError: the graph has no such place, or another type there.
     """
-    name, _, index = tensor.partition(":")
+    name, _, index = spec.tensor.partition(":")
     operation = library.TF_GraphOperationByName(graph, name.encode())
-    if not operation:
-        raise ValueError(f"The SavedModel's signature names the tensor '{tensor}', which its graph does not have")
-    return Output(operation, int(index or 0))
+    place = Output(operation, int(index or 0))
+    if not operation or not 0 <= place.index < library.TF_OperationNumOutputs(operation):
+        raise ValueError(f"The SavedModel's signature names the tensor '{spec.tensor}', which its graph does not have")
+    # A reference to a variable, as TensorFlow 1 has them, is of the type of the variable.
+    number = library.TF_OperationOutputType(place) % REFERENCE
+    if number != NUMBERS[spec.dtype]:
+        raise ValueError(
+            f"The SavedModel's signature says that the tensor '{spec.tensor}' is {spec.dtype}, but in its graph it is "
+            f"of type {number}"
+        )
+    return place
 
 
 def clean(message: str) -> str:

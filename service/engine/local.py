@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.engine.batcher import Batcher, Reply
+from service.engine.batcher import Batcher
 from service.engine.batching import Batching
 from service.engine.execution import Execution
 from service.engine.interface import AVAILABLE, Call, Catalog, Choice
+from service.engine.lane import Reply
 from service.engine.loaded_model import LoadedModel, SavedModelLoader
 from service.engine.memory import give_memory_back
 from service.engine.server import Work
@@ -44,7 +45,7 @@ class LocalEngine:
         self._batching: dict[Any, Batching] = {}
         self._catalog = Catalog()
         self._publish = publish
-        self._batcher = Batcher(self._find, self._batching_of, calls, self._metrics.queued)
+        self._batcher = Batcher(self._find, self._batching_of, calls, self._metrics.queued, self._books.expired)
         self._execution = Execution(self._batcher, self._books)
         self._versions = Versions(
             SavedModelLoader(threads),
@@ -131,5 +132,6 @@ class LocalEngine:
 
     def _unloaded(self, name: str, number: int) -> None:
         self._books.forget(name, number)
+        self._execution.forget(name, number)
         self._metrics.unloaded(name, number)
         give_memory_back()

@@ -98,21 +98,28 @@ class Server:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads; what runs in them ends first."""
+        """Hears no more, and returns when what the host had to run has run."""
         self._stopping = True
         os.write(self._woken, b".")
         for thread in self._threads:
             thread.join()
+
+    def close(self) -> None:
+        """Ends the connections."""
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                key.data.close()
+        self._selector.close()
         self._listener.close()
+        os.close(self._waker)
+        os.close(self._woken)
 
     def _serve(self) -> None:
-        while not self._stopping:
-            work = self._host.work() or self._lead()
-            if work is not None:
-                work.run()
+        while (work := self._host.work() or self._lead()) is not None:
+            work.run()
 
     def _lead(self) -> Work | None:
-        """Listens, until there is something to do that should not keep others waiting."""
+        """Listens, until there is something to do that should not keep others waiting, or the end."""
         with self._leading:
             while not self._stopping:
                 work = self._host.work()
@@ -123,17 +130,21 @@ class Server:
                     return work
                 else:
                     work.run()
-        return None
+        return self._host.work()
 
     def _handle(self, source: Any, connection: Connection | None, events: int) -> None:
         if source is self._listener:
             self._accept()
         elif connection is not None:
-            if events & selectors.EVENT_WRITE:
-                connection.flush()
-            if events & selectors.EVENT_READ:
-                for message in connection.receive():
-                    self._dispatch(connection, message)
+            with Attempt() as attempt:
+                if events & selectors.EVENT_WRITE:
+                    connection.flush()
+                if events & selectors.EVENT_READ:
+                    for message in connection.receive():
+                        self._dispatch(connection, message)
+            if attempt.error is not None:
+                logger.error("A message cannot be understood; its connection ends", exc_info=attempt.error)
+                connection.close()
 
     def _accept(self) -> None:
         try:
@@ -149,8 +160,11 @@ class Server:
             call = Call(model, version, signature, message.arrays, tuple(outputs), deadline)
             self._host.submit(call, lambda outcome: answer(connection, outcome))
         elif message.kind == ADMINISTER:
+            operation, arguments = message.document
             # It may take as long as loading a model does.
-            threading.Thread(target=self._administer, args=(connection, *message.document), daemon=True).start()
+            threading.Thread(target=self._administer, args=(connection, operation, arguments), daemon=True).start()
+        else:
+            raise ValueError(f"kind {message.kind}, which no front sends")
 
     def _administer(self, connection: Connection, operation: str, arguments: list[Any]) -> None:
         with Attempt() as attempt:

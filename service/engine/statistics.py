@@ -4,8 +4,8 @@ import threading
 import time
 from dataclasses import replace
 
-from service.engine.batcher import Job
 from service.engine.interface import Statistics
+from service.engine.lane import Job, Place
 from service.metrics import EngineMetrics
 
 NANOSECONDS = 1_000_000_000
@@ -23,7 +23,7 @@ class Bookkeeper:
         self._lock = threading.Lock()
         self._versions: dict[tuple[str, int], Statistics] = {}
 
-    def executed(self, place: tuple[str, int, str], rows: int, seconds: float) -> None:
+    def executed(self, place: Place, rows: int, seconds: float) -> None:
         """A call into TensorFlow has ended."""
         self._metrics.executed(place, rows, seconds)
         nanoseconds = int(seconds * NANOSECONDS)
@@ -49,6 +49,11 @@ class Bookkeeper:
                 entry.calls += 1
                 entry.rows += max(job.rows, 1)
                 entry.total_ns += int(seconds * NANOSECONDS)
+
+    def expired(self, job: Job) -> None:
+        """A request's time was over before its turn came."""
+        seconds = time.monotonic() - job.arrived
+        self.answered(job, seconds, seconds, failed=True)
 
     def _entry(self, name: str, version: int) -> Statistics:
         entry = self._versions.get((name, version))

@@ -49,6 +49,8 @@ FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "TF_NewGraph": (c_void_p, ()),
     "TF_DeleteGraph": (None, (c_void_p,)),
     "TF_GraphOperationByName": (c_void_p, (c_void_p, c_char_p)),
+    "TF_OperationNumOutputs": (c_int, (c_void_p,)),
+    "TF_OperationOutputType": (c_int, (Output,)),
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
         (c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, c_void_p, c_void_p),

@@ -83,7 +83,7 @@ def decode(kind: int, head: bytes | memoryview, content: bytes | memoryview) -> 
         count = math.prod(shape)
         if dtype == "|O":
             arrays[name] = decode_strings(content[start : start + size], count).reshape(shape)
-        elif size:
+        elif count:
             arrays[name] = np.frombuffer(content, dtype, count, start).reshape(shape)
         else:
             arrays[name] = np.empty(shape, dtype)
@@ -93,9 +93,10 @@ def decode(kind: int, head: bytes | memoryview, content: bytes | memoryview) -> 
 
 def decode_strings(content: bytes | memoryview, count: int) -> np.ndarray:
     """An array of `bytes`, of one axis."""
+    lengths = np.frombuffer(content, np.uint32, count).tolist()
     strings = np.empty(count, dtype=object)
     place = 4 * count
-    for index, length in enumerate(np.frombuffer(content, np.uint32, count).tolist()):
+    for index, length in enumerate(lengths):
         strings[index] = bytes(content[place : place + length])
         place += length
     return strings

@@ -33,24 +33,10 @@ Send = Callable[[str, str, dict[str, str], bytes | None], Any]
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/:"), min_size=1, max_size=12)
 NAMES = WORDS.filter(lambda name: name not in (".", ".."))
 NUMBERS = (0, -1, 256, 2**31, 2**63, -(2**63) - 1, 2**64, 10**30, 0.5, -0.0, 1e39, 1e308, float("nan"), float("inf"))
-OTHERS = (
-    None,
-    True,
-    False,
-    "",
-    "x",
-    "\0",
-    "ééé",
-    "NaN",
-    [],
-    {},
-    [[]],
-    {"b64": ""},
-    {"b64": "!"},
-    {"b64": "AAAA"},
-    {"": 1},
-)
-EXTREMES = st.sampled_from(NUMBERS + OTHERS)
+WORDS_AND_EMPTINESS = (None, True, False, "", "x", "\0", "ééé", "NaN", [], {}, [[]], {"": 1})
+FILES = ({"b64": ""}, {"b64": "!"}, {"b64": "AAAA"})
+# Copied, since lists and objects are changed later.
+EXTREMES = st.sampled_from(NUMBERS + WORDS_AND_EMPTINESS + FILES).map(copy.deepcopy)
 JSON = st.recursive(
     EXTREMES | st.integers() | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
@@ -69,14 +55,7 @@ HEADERS = st.fixed_dictionaries(
         "If-None-Match": st.sampled_from(["*", '"x"', "x"]),
     },
 )
-MEDIA_TYPES = [
-    "application/json",
-    "application/octet-stream",
-    "text/csv",
-    "text/plain",
-    "",
-    "application/json; charset=x",
-]
+MEDIA_TYPES = ("application/json", "application/octet-stream", "text/csv", "text/plain", "", "application/json; a=b")
 
 
 def operations(schema: schemathesis.BaseSchema) -> list[schemathesis.APIOperation]:

@@ -48,18 +48,19 @@ SIGNATURES = [
     Signature({"b64": TensorSpec("b64", "DT_FLOAT", None)}, {}),
     Signature({}, {}),
 ]
+CORNERS = [
+    "0", "-0", "-0.0", "0e5", "1e5", "1E-3", "1.0", "2.5e+3", "1e-400", "-1e-400", "5e-324", "1e23", "0.1", "256", "-1",
+    "3.4028235e38", "3.4028235677973366e+38", "3.4028236e38", "1e39", "1e308", "1.7976931348623157e308", "1e400",
+    "1e999999999999999999999", "9007199254740993", "9223372036854775807", "9223372036854775808", "18446744073709551615",
+    "-9223372036854775808", "-9223372036854775809", "18446744073709551616", "123456789012345678901234567890",
+    "0.30000000000000004", "1.00000005960464477539062500000000000001", "4294967296",
+]  # fmt: skip
 NUMBERS = st.one_of(
     st.integers(-3, 300).map(str),
     st.integers().map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr),
-    st.sampled_from(
-        "0 -0 -0.0 0e5 1e5 1E-3 1.0 2.5e+3 1e-400 -1e-400 3.4028235e38 3.4028235677973366e+38 3.4028236e38 1e39 1e308 "
-        "1e400 5e-324 9007199254740993 9223372036854775807 9223372036854775808 -9223372036854775808 "
-        "-9223372036854775809 18446744073709551615 18446744073709551616 1e23 0.1 123456789012345678901234567890 "
-        "0.30000000000000004 1.7976931348623157e308 255 256 -1 4294967296 1e999999999999999999999 "
-        "1.00000005960464477539062500000000000001".split()
-    ),
+    st.sampled_from(CORNERS),
 )
 FLOATS = st.floats(-1e30, 1e30).map(repr)
 INTEGERS = st.integers(0, 255).map(str)
@@ -187,6 +188,10 @@ def read_strict(body, signature):
 @example(b'{"instances": [{"x": [1], "x": 2}]}', SIGNATURES[4])
 @example(b'{"instances": [{"x": [1], "z": 2}]}', SIGNATURES[4])
 @example(b'{"instances": [{"x": [1, 2]}, {"x": [[1, 2]]}]}', SIGNATURES[4])
+@example(b'{"inputs": {"x": [1, 2], "y": "[[", "x": 3}}', SIGNATURES[4])
+@example(b'{"signature_name": 1, "inputs": [1], "signature_name": "a"}', SIGNATURES[4])
+@example(b'{"inputs": [1], "note": [1]}', SIGNATURES[4])
+@example(b'{"inputs": [1], "instances": [2]}', SIGNATURES[4])
 @example(b'["inputs"]', SIGNATURES[4])
 @example(b'{"inputs": [16777217.000000001, 9007199254740993, 1.1754943508222875e-38]}', SIGNATURES[5])
 @example(b'{"inputs": [-0, -0.0, 0]}', SIGNATURES[5])
@@ -213,6 +218,8 @@ QUICK = {
     "with a signature": ({"signature_name": "a", "inputs": [1]}, one("DT_INT32", (-1,)), [1]),
     "with a signature behind": ({"inputs": [1], "signature_name": "a"}, one("DT_INT32", (-1,)), [1]),
     "rows as objects": ({"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}, one("DT_FLOAT", (-1, 2)), [[1, 2], [3, 4]]),
+    "with other keys": ({"note": {"true": True}, "inputs": [1], "id": "x"}, one("DT_INT32", (-1,)), [1]),
+    "columns with other names": ({"inputs": {"y": 1, "x": [1.5]}}, one("DT_DOUBLE", None), [1.5]),
     "columns": ({"inputs": {"x": [[[1.5]]]}}, one("DT_DOUBLE", None), [[[1.5]]]),
 }
 

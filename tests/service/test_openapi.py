@@ -4,67 +4,31 @@ import dataclasses
 import re
 
 import jsonschema
-import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from service.app import KilnApp, create_app
 from service.engine.interface import Catalog
-from service.engine.signature import Signature, TensorSpec
 from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull
 from service.openapi import build_document
 from service.openapi_examples import PREDICTIONS
 from service.openapi_open_inference import open_inference_paths
 from service.settings import Settings
-from tests.service.fake_engine import fake_repository
-from tests.service.published_models import PublishedModel, named, publish
+from tests.service.published_models import publish
 
 LIMIT = 4000
 PAGES = {"/", "/docs", "/docs/<name>", "/pages/<path:filename>"}
 DOCUMENT = build_document(Settings())
 REQUEST_ID = DOCUMENT["components"]["headers"]["RequestId"]["schema"]
 OPEN_INFERENCE = open_inference_paths(LIMIT)  # test_open_inference_openapi.py
-MODELS = ("digits", "breast_cancer", "diabetes", "foreign", "broken")
-EXAMPLE_SIGNATURES = {
-    "serving_default": Signature(
-        named(TensorSpec("inputs", "DT_STRING", (-1,))),
-        named(TensorSpec("classes", "DT_STRING", (-1, -1)), TensorSpec("scores", "DT_FLOAT", (-1, -1))),
-        "tensorflow/serving/classify",
-    ),
-    "regress": Signature(
-        named(TensorSpec("inputs", "DT_STRING", (-1,))),
-        named(TensorSpec("outputs", "DT_FLOAT", (-1,))),
-        "tensorflow/serving/regress",
-    ),
-}
+MODELS = ("digits", "breast_cancer", "diabetes", "foreign", "examples", "broken")
 ROW = {"signature_name": "classify", "instances": [[[0] * 8] * 8]}
-
-
-class AskedModel(PublishedModel):
-    """A published model, or one whose signatures take examples."""
-
-    def __init__(self, folder, name, version):
-        if name != "examples":
-            super().__init__(folder, name, version)
-            return
-        self.name, self.version, self.signatures = name, version, EXAMPLE_SIGNATURES
-
-    def call(self, signature, inputs):
-        if self.name != "examples":
-            return super().call(signature, inputs)
-        rows = len(inputs["inputs"])
-        if signature == "regress":
-            return {"outputs": np.ones(rows, np.float32)}
-        return {"classes": np.full((rows, 2), b"a", object), "scores": np.ones((rows, 2), np.float32)}
 
 
 @pytest.fixture
 def app(tmp_path) -> KilnApp:
-    publish(tmp_path, *MODELS)
-    (tmp_path / "examples" / "1").mkdir(parents=True)
-    (tmp_path / "examples" / "1" / "saved_model.pb").write_bytes(b"")
-    repository = fake_repository(tmp_path, AskedModel)
+    repository = publish(tmp_path, *MODELS)
     engine = repository.engine
     for name in ("digits", "foreign", "examples"):
         engine.set_label(name, "stable", 1)

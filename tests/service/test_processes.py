@@ -1,5 +1,6 @@
 """The real service: supervisor, engine with TensorFlow, gunicorn with two workers, a port, signals."""
 
+import http.client
 import json
 import os
 import shutil
@@ -178,6 +179,52 @@ def test_counters_go_on_and_files_do_not_pile_up_when_a_worker_dies(service):
     assert {service.predict().status_code for _ in range(20)} == {200}
     assert service.count("kiln_requests_total") > before
     assert len(list(folder.iterdir())) <= files + 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' byte counts of connections")
+def test_a_killed_worker_resets_no_connection(service):
+    stop = threading.Event()
+
+    def ask(pause):
+        statuses = []
+        connection = http.client.HTTPConnection("127.0.0.1", int(service.address.rsplit(":", 1)[1]), timeout=30)
+        while not stop.wait(pause):
+            connection.request("POST", "/v1/models/tiny:predict", json.dumps(ROW))
+            answer = connection.getresponse()
+            statuses.append((answer.status, answer.headers["Retry-After"], answer.read()))
+        connection.close()
+        return statuses
+
+    with ThreadPoolExecutor(8) as executor:
+        asked = [executor.submit(ask, pause) for pause in (0, 0, 0, 0, 0.01, 0.01, 0.05, 0.1)]
+        try:
+            for _ in range(3):
+                os.kill(service.workers()[0], signal.SIGKILL)
+                time.sleep(0.5)
+                wait_for(lambda: len(service.workers()) == 2, seconds=20)
+        finally:
+            stop.set()
+        answers = [answer for future in asked for answer in future.result(timeout=60)]
+    assert {status for status, _, _ in answers} <= {200, 503}
+    assert all(retry == "1" for status, retry, _ in answers if status == 503)
+    assert {body for status, _, body in answers if status == 200} == {b'{"predictions":[[6.5]]}'}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' byte counts of connections")
+def test_clients_that_send_slowly_do_not_keep_the_threads(service):
+    address = "127.0.0.1", int(service.address.rsplit(":", 1)[1])
+    slow = [socket.create_connection(address, timeout=60) for _ in range(40)]
+    try:
+        for connection in slow:
+            connection.sendall(b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        started = time.monotonic()
+        assert service.predict().status_code == 200
+        assert time.monotonic() - started < 25
+        heads = [connection.recv(64)[:12] for connection in slow[:8]]
+        assert set(heads) <= {b"HTTP/1.1 400", b""}
+    finally:
+        for connection in slow:
+            connection.close()
 
 
 def test_a_new_version_takes_over_between_two_requests_and_a_broken_one_never_does(service):

@@ -355,7 +355,12 @@ WRONG_EXAMPLES = {
         "Cannot convert JSON value: 1e+39 to float without loss of precision.",
     ),
     "small integer": ("regress", {"signature_name": "regress", "examples": [{"f": -(2**63) - 1}]}, 200, ""),
-    "no classification": ("classify", {"examples": ONE}, 400, 'No classification inputs found in SignatureDef: expected "inputs", found x'),
+    "no classification": (
+        "classify",
+        {"examples": ONE},
+        400,
+        'No classification inputs found in SignatureDef: expected "inputs", found x',
+    ),
     "not for predict": (
         "classify",
         {"signature_name": "regress", "examples": ONE},

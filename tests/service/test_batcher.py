@@ -1,0 +1,297 @@
+"""Which requests share a call, when it starts, and which are refused."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from service.engine.batching import Batching, batch_sizes, count_rows, is_batchable
+from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull
+from tests.service.engine_bench import SECONDS, SIGNATURES, Bench, make_call, rows, signature, spec
+
+
+def taken(batch):
+    """First and last row of each piece of a batch."""
+    return [(piece.start, piece.stop) for piece in batch.pieces]
+
+
+def test_a_request_starts_at_once_where_nothing_runs():
+    bench = Bench()
+    bench.ask(rows(1))
+    assert bench.batcher.has_work()
+    assert taken(bench.batcher.take()) == [(0, 1)]
+    assert not bench.batcher.has_work()
+
+
+def test_rows_that_come_while_a_call_runs_share_the_next_one_in_order_of_arrival():
+    bench = Bench(most_calls=2)
+    bench.ask(rows(0))
+    first = bench.batcher.take()
+    calls = [bench.ask(rows(number, number)).call for number in range(1, 4)]
+    assert bench.batcher.take() is None
+    assert not bench.batcher.has_work()
+    bench.batcher.finish(first)
+    second = bench.batcher.take()
+    assert [piece.job.call for piece in second.pieces] == calls
+    assert second.rows == 6
+
+
+def test_rows_that_fill_a_call_do_not_wait_for_the_one_that_runs():
+    bench = Bench(most_calls=2, largest_batch=4)
+    bench.ask(rows(0))
+    bench.batcher.take()
+    bench.ask(rows(1, 2, 3))
+    assert bench.batcher.take() is None
+    bench.ask(rows(4))
+    assert bench.batcher.take().rows == 4
+
+
+def test_no_more_calls_run_than_may():
+    bench = Bench(most_calls=2, models=("a", "b", "c"))
+    for model in bench.models:
+        bench.ask(rows(1), model=model)
+    running = [bench.batcher.take(), bench.batcher.take()]
+    assert None not in running
+    assert bench.batcher.take() is None
+    assert not bench.batcher.has_work()
+    bench.batcher.finish(running[0])
+    assert bench.batcher.take().lane.place == ("c", 1, "rows")
+
+
+def test_no_call_is_larger_than_the_largest_batch_and_no_request_overtakes():
+    bench = Bench(largest_batch=4)
+    for count in (3, 2, 1, 1):
+        bench.ask(rows(*range(count)))
+    sizes = []
+    while (batch := bench.batcher.take()) is not None:
+        sizes.append([piece.rows for piece in batch.pieces])
+        bench.batcher.finish(batch)
+    assert sizes == [[3], [2, 1, 1]]
+
+
+def test_a_larger_request_is_split_and_its_rest_shares_a_call():
+    bench = Bench(largest_batch=4)
+    bench.ask(rows(*range(10)))
+    bench.ask(rows(0, 1))
+    pieces = []
+    while (batch := bench.batcher.take()) is not None:
+        pieces.append(taken(batch))
+        bench.batcher.finish(batch)
+    assert pieces == [[(0, 4)], [(4, 8)], [(8, 10), (0, 2)]]
+
+
+@pytest.mark.parametrize(
+    ("largest", "sizes"),
+    [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (4, (1, 2, 3, 4)), (5, (1, 2, 3, 4, 5)), (16, (1, 2, 3, 4, 6, 8, 12, 16)),
+     (100, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 100))],
+)  # fmt: skip
+def test_batches_have_few_sizes(largest, sizes):
+    assert batch_sizes(largest) == sizes
+    batching = Batching(largest_batch=largest)
+    for count in range(1, largest + 1):
+        assert count + batching.padding(count) == next(size for size in sizes if size >= count)
+
+
+def test_requests_of_other_shapes_outputs_signatures_or_models_do_not_share_a_call():
+    bench = Bench(most_calls=9, models=("m", "n"))
+    bench.ask(np.zeros((1, 3)), "any")
+    bench.ask(np.zeros((1, 4)), "any")
+    bench.ask(np.zeros((1, 4)), "any", outputs=("y",))
+    bench.ask(np.zeros((1, 4)), "any", outputs=("first", "y"))
+    bench.ask(rows(1))
+    bench.ask(rows(1), model="n")
+    batches = [bench.batcher.take() for _ in range(6)]
+    assert all(len(batch.pieces) == 1 for batch in batches)
+    assert bench.batcher.take() is None
+
+
+@pytest.mark.parametrize("x", [np.float32(1), np.zeros((0, 2), np.float32)], ids=["a scalar", "no rows"])
+def test_what_has_no_rows_runs_by_itself(x):
+    bench = Bench(most_calls=3)
+    for _ in range(2):
+        bench.ask(x, "unknown")
+        bench.ask(x, "rows" if np.ndim(x) else "number")
+    batches = [bench.batcher.take() for _ in range(3)]
+    assert all(len(batch.pieces) == 1 and not batch.lane.together for batch in batches)
+
+
+def test_inputs_of_different_lengths_have_no_number_of_rows():
+    assert count_rows({"a": np.zeros(3), "b": np.zeros((3, 2))}) == 3
+    assert count_rows({"a": np.zeros(3), "b": np.zeros(2)}) == 0
+    assert count_rows({"a": np.zeros(3), "b": np.zeros(())}) == 0
+    assert count_rows({}) == 0
+
+
+def test_only_signatures_that_say_they_give_a_row_per_row_are_batched():
+    batchable = {name for name, (made, _) in SIGNATURES.items() if is_batchable(made)}
+    assert batchable == {"rows", "any", "total", "scalar", "positive", "wide"}
+    assert not is_batchable(signature([], [spec("y")]))
+    assert not is_batchable(signature([spec("x")], [spec("y", ())]))
+
+
+def test_a_signature_whose_outputs_sizes_come_from_the_values_is_not_batched():
+    tokens = signature([spec("text", (-1,), "DT_STRING")], [spec("tokens", (-1, -1), "DT_INT64")])
+    assert not is_batchable(tokens)
+    assert is_batchable(signature([spec("x", (-1, -1))], [spec("y", (-1, -1))]))
+
+
+def test_batching_can_be_off():
+    bench = Bench(most_calls=2, enabled=False, largest_batch=4)
+    bench.ask(rows(*range(10)))
+    bench.ask(rows(1))
+    batches = [bench.batcher.take(), bench.batcher.take()]
+    assert [batch.rows for batch in batches] == [10, 1]
+    assert [taken(batch) for batch in batches] == [[(0, 10)], [(0, 1)]]
+
+
+def test_more_rows_than_may_wait_are_refused_at_once():
+    bench = Bench(queue_rows=4)
+    bench.ask(rows(0))
+    running = bench.batcher.take()
+    waiting = [bench.ask(rows(1, 2)), bench.ask(rows(3, 4))]
+    refused = bench.ask(rows(5)).wait()
+    assert isinstance(refused, QueueFull)
+    assert str(refused) == "4 rows are waiting for model 'm', and 4 may. Try again shortly."
+    assert refused.retry_after_seconds == 1
+    assert not any(outcome.came.is_set() for outcome in waiting)
+    bench.batcher.finish(running)
+    bench.run()
+    assert bench.ask(rows(5)).value is None
+
+
+def test_the_bound_is_the_signatures_whatever_shapes_and_outputs_are_asked_for():
+    bench = Bench(queue_rows=4)
+    bench.ask(np.zeros((2, 3)), "any")
+    bench.ask(np.zeros((2, 4)), "any")
+    assert isinstance(bench.ask(np.zeros((1, 5)), "any").value, QueueFull)
+    assert isinstance(bench.ask(np.zeros((1, 3)), "any", outputs=("y",)).value, QueueFull)
+    assert bench.ask(rows(1)).value is None
+
+
+def test_a_request_larger_than_the_bound_is_taken_where_nothing_waits():
+    bench = Bench(queue_rows=4, largest_batch=2)
+    large = bench.ask(rows(*range(10)))
+    assert isinstance(bench.ask(rows(1)).value, QueueFull)
+    assert bench.run() == 5
+    assert len(large.wait()["y"]) == 10
+
+
+def test_requests_without_rows_count_as_one():
+    bench = Bench(queue_rows=2)
+    for _ in range(2):
+        bench.ask(1.0, "number")
+    assert isinstance(bench.ask(1.0, "number").value, QueueFull)
+
+
+def test_the_number_of_waiting_rows_is_told():
+    bench = Bench(largest_batch=4)
+    place = ("m", 1, "any")
+    bench.ask(np.zeros((3, 3)), "any")
+    bench.ask(np.zeros((6, 4)), "any")
+    assert bench.queued[place] == 9
+    bench.batcher.take()
+    assert bench.queued[place] == 6
+    bench = Bench()
+    bench.ask(rows(1), seconds=0.001)
+    assert bench.queued["m", 1, "rows"] == 1
+    time.sleep(0.002)
+    assert bench.batcher.take() is None
+    assert bench.queued["m", 1, "rows"] == 0
+
+
+def test_a_request_whose_time_is_over_is_not_queued():
+    refused = Bench().ask(rows(1), seconds=-1).wait()
+    assert isinstance(refused, DeadlineExceeded)
+    assert str(refused) == "Model 'm' had no time for the request before its deadline."
+
+
+def test_a_request_whose_time_ends_in_the_queue_does_not_run_and_those_behind_it_do():
+    bench = Bench()
+    late, behind = bench.ask(rows(1), seconds=0.001), bench.ask(rows(2), seconds=60)
+    time.sleep(0.002)
+    batch = bench.batcher.take()
+    assert [piece.job.call for piece in batch.pieces] == [behind.call]
+    assert isinstance(late.wait(), DeadlineExceeded)
+    assert bench.books.read("m", 1).failures == 1
+
+
+def test_a_request_that_has_begun_runs_to_its_end():
+    bench = Bench(largest_batch=2)
+    outcome = bench.ask(rows(1, 2, 3), seconds=0.05)
+    first = bench.batcher.take()
+    time.sleep(0.06)
+    bench.execution.run(first)
+    bench.run()
+    assert len(outcome.wait()["y"]) == 3
+
+
+def test_models_take_turns():
+    bench = Bench(models=("a", "b"), largest_batch=1)
+    for _ in range(3):
+        bench.ask(rows(1), model="a")
+    for _ in range(3):
+        bench.ask(rows(1), model="b")
+    order = []
+    while (batch := bench.batcher.take()) is not None:
+        order.append(batch.lane.key[0])
+        bench.batcher.finish(batch)
+    assert order == ["a", "b"] * 3
+
+
+def test_a_version_or_signature_that_is_not_loaded_is_unavailable():
+    bench = Bench()
+    for call in (make_call(rows(1), model="other"), make_call(rows(1), "other")):
+        refused = bench.submit(call).wait()
+        assert type(refused) is ModelUnavailable
+        assert refused.retry_after_seconds == 1
+        assert "version 1 is not loaded at the moment" in str(refused)
+
+
+def test_retiring_refuses_what_comes_and_waits_for_what_is_there():
+    bench = Bench()
+    before = bench.ask(rows(1))
+    batch = bench.batcher.take()
+    queued = bench.ask(rows(2))
+    retired = threading.Event()
+
+    def retire():
+        bench.batcher.retire("m", 1)
+        retired.set()
+
+    thread = threading.Thread(target=retire)
+    thread.start()
+    while not isinstance(bench.ask(rows(3)).value, ModelUnavailable):
+        pass
+    assert not retired.is_set()
+    bench.execution.run(batch)
+    bench.run()
+    assert retired.wait(SECONDS)
+    thread.join()
+    assert before.wait()
+    assert queued.wait()
+    bench.batcher.reinstate("m", 1)
+    after = bench.ask(rows(4))
+    bench.run()
+    assert after.wait()["y"].tolist() == [[8, 9]]
+
+
+def test_retiring_ends_where_the_last_request_ran_out_of_time():
+    bench = Bench()
+    late = bench.ask(rows(1), seconds=0.001)
+    thread = threading.Thread(target=bench.batcher.retire, args=("m", 1), daemon=True)
+    thread.start()
+    time.sleep(0.002)
+    assert bench.batcher.take() is None
+    assert isinstance(late.wait(), DeadlineExceeded)
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+
+
+def test_nothing_is_kept_of_requests_that_are_over():
+    bench = Bench(most_calls=2, largest_batch=2)
+    for columns in range(1, 20):
+        bench.ask(np.zeros((3, columns)), "any")
+    bench.run()
+    assert not bench.batcher._lanes
+    assert not bench.batcher._waiting
