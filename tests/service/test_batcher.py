@@ -261,8 +261,9 @@ def test_retiring_refuses_what_comes_and_waits_for_what_is_there():
 
     thread = threading.Thread(target=retire)
     thread.start()
-    while not isinstance(bench.ask(rows(3)).value, ModelUnavailable):
-        pass
+    while ("m", 1) not in bench.batcher._retired:
+        time.sleep(0)
+    assert type(bench.ask(rows(3)).value) is ModelUnavailable
     assert not retired.is_set()
     bench.execution.run(batch)
     bench.run()
