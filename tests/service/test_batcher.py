@@ -125,7 +125,7 @@ def test_inputs_of_different_lengths_have_no_number_of_rows():
 
 def test_only_signatures_that_say_they_give_a_row_per_row_are_batched():
     batchable = {name for name, (made, _) in SIGNATURES.items() if is_batchable(made)}
-    assert batchable == {"rows", "any", "total", "scalar", "positive", "wide"}
+    assert batchable == {"rows", "any", "total", "scalar", "positive", "any_wide"}
     assert not is_batchable(signature([], [spec("y")]))
     assert not is_batchable(signature([spec("x")], [spec("y", ())]))
 

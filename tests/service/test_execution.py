@@ -120,8 +120,8 @@ def test_a_signature_that_fails_only_without_padding_fails_as_a_request():
 
 @pytest.mark.parametrize(
     ("name", "x"),
-    [("fixed", [1, 2]), ("unknown", [[1]]), ("unknown", 3), ("number", 4), ("rows", np.zeros((0, 2)))],
-    ids=["fixed", "unknown rank", "unknown rank, a number", "a number", "no rows"],
+    [("fixed", [1, 2]), ("wide", rows(1)), ("unknown", [[1]]), ("unknown", 3), ("number", 4), ("rows", np.zeros((0, 2)))],
+    ids=["fixed", "width by value", "unknown rank", "unknown rank, a number", "a number", "no rows"],
 )
 def test_what_cannot_be_batched_is_run_as_it_came(name, x):
     bench = Bench(largest_batch=1)
@@ -129,7 +129,15 @@ def test_what_cannot_be_batched_is_run_as_it_came(name, x):
     assert bench.run() == 3
     for outcome in outcomes:
         assert_same(outcome.wait(), bench.model.alone(outcome.call))
-    assert bench.books.read("m", 1).rows == 3
+    assert bench.books.read("m", 1).calls == 3
+
+
+def test_a_large_request_whose_parts_do_not_fit_together_is_run_as_a_whole():
+    bench = Bench(largest_batch=2)
+    outcome = bench.ask(rows(1, 2, 3), "any_wide")
+    bench.run()
+    assert outcome.wait()["y"].shape == (3, 3)
+    assert_same(outcome.wait(), bench.model.alone(outcome.call))
 
 
 def test_long_batches_are_told_from_short_ones_by_their_rows():
@@ -205,7 +213,7 @@ REQUESTS = st.tuples(
 @settings(max_examples=60, deadline=None)
 @given(
     requests=st.lists(st.lists(REQUESTS, max_size=8), min_size=1, max_size=4),
-    largest=st.integers(1, 9),
+    largest=st.integers(2, 9),
     bound=st.sampled_from([3, 10_000]),
     workers=st.integers(1, 3),
     enabled=st.booleans(),
