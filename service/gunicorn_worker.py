@@ -15,7 +15,7 @@ from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from service.custody.counts import count_bytes, is_supported
+from service.custody.counts import is_supported
 from service.custody.ward import Ward
 from service.metrics import FOLDER_VARIABLE
 
@@ -58,8 +58,8 @@ class Worker(ThreadWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.ward: Ward | None = None
-        # When a thread began to read from a connection, and how much had been read before.
-        self.reading: dict[Connection, tuple[float, int]] = {}
+        # When a thread began to read from a connection.
+        self.reading: dict[Connection, float] = {}
         self.looked_at = 0.0
 
     def init_process(self) -> None:
@@ -108,7 +108,7 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: Connection) -> Any:
         """Reads and answers a request, in a thread."""
-        self.reading[conn] = time.monotonic(), count_bytes(conn.sock).read if self.ward else 0
+        self.reading[conn] = time.monotonic()
         try:
             return super().handle(conn)
         finally:
@@ -126,12 +126,12 @@ class Worker(ThreadWorker):
         """Closes connections on which no request came, and reads no more of requests that come too slowly."""
         super().murder_pending()
         now = time.monotonic()
-        if self.ward is None or now < self.looked_at + LOOK_SECONDS:
+        if now < self.looked_at + LOOK_SECONDS:
             return
         self.looked_at = now
-        for conn, (began, before) in list(self.reading.items()):
+        for conn, began in list(self.reading.items()):
             with suppress(OSError):
-                read = count_bytes(conn.sock).read - before
+                read = 0 if conn.ward is None else conn.ward.read_since_note(conn.sock)
                 if now > began + SLOW_SECONDS + read / SLOW_BYTES_PER_SECOND:
                     # Ends the waiting for more; an answer that is being made can still be sent.
                     conn.sock.shutdown(socket.SHUT_RD)

@@ -1,6 +1,5 @@
 """How many bytes have gone through a connection, as the kernel counts them."""
 
-import array
 import fcntl
 import socket
 import struct
@@ -8,10 +7,11 @@ import sys
 import termios
 from typing import NamedTuple
 
-# Of `struct tcp_info` in linux/tcp.h: tcpi_bytes_received, tcpi_notsent_bytes, tcpi_bytes_sent and tcpi_bytes_retrans.
-RECEIVED, NOT_SENT, SENT, SENT_AGAIN = 128, 144, 200, 208
+# Of `struct tcp_info` in linux/tcp.h: tcpi_bytes_received at 128, tcpi_notsent_bytes at 144, tcpi_bytes_sent at 200 and
+# tcpi_bytes_retrans at 208.
+FIELDS = struct.Struct("=128xQ8xI52xQQ")
 TCP_INFO_BYTES = 216
-LONG, INTEGER = struct.Struct("=Q"), struct.Struct("=I")
+INTEGER = struct.Struct("=I")
 
 
 class Counts(NamedTuple):
@@ -46,8 +46,10 @@ def count_bytes(connection: socket.socket) -> Counts:
         OSError: it is closed.
     """
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-    waiting = array.array("i", [0])
-    fcntl.ioctl(connection, termios.FIONREAD, waiting)
-    (received,), (not_sent,) = LONG.unpack_from(info, RECEIVED), INTEGER.unpack_from(info, NOT_SENT)
-    (sent,), (again,) = LONG.unpack_from(info, SENT), LONG.unpack_from(info, SENT_AGAIN)
-    return Counts(received - waiting[0], waiting[0], sent - again + not_sent)
+    while True:
+        (unread,) = INTEGER.unpack(fcntl.ioctl(connection, termios.FIONREAD, bytes(INTEGER.size)))
+        before, info = info, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        received, not_sent, sent, again = FIELDS.unpack_from(info)
+        # Both numbers are of one moment only if nothing has come between.
+        if received == FIELDS.unpack_from(before)[0]:
+            return Counts(received - unread, unread, sent - again + not_sent)

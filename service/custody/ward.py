@@ -66,6 +66,11 @@ class Ward:
         counts = count_bytes(connection)
         NOTE.pack_into(self._notes, connection.fileno() * NOTE.size, counts.read - ahead, counts.written)
 
+    def read_since_note(self, connection: socket.socket) -> int:
+        """How many bytes of a request have been read."""
+        before, _ = NOTE.unpack_from(self._notes, connection.fileno() * NOTE.size)
+        return count_bytes(connection).read - int(before)
+
     def forget(self, connection: socket.socket) -> None:
         """A connection is about to be closed; its number may become another's."""
         self._tell(FORGET, connection.fileno())
