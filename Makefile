@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run repro serve test check-published lint format lock plots bench soak bench-reloads image \
+.PHONY: help install run repro serve test check-published lint format lock plots bench soak bench-reloads fuzz image \
 	test-image clean
 
 help: ## list the targets
@@ -54,6 +54,9 @@ bench: install ## compare speed and memory with a plain Flask handler; needs wrk
 
 soak: install ## check a service under load while versions appear and processes are killed (2 minutes)
 	python -m benchmarks.soak
+
+fuzz: install ## send the published models' service what its OpenAPI document allows, and what it does not (3 minutes)
+	python -m pytest tests/check_fuzz.py
 
 bench-reloads: install ## check that a hundred reloads leave no memory behind (4 minutes)
 	python -m benchmarks.reloads

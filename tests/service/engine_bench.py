@@ -38,7 +38,7 @@ def double(x):
 
 def widen(x):
     """As many columns as the largest number in the batch says."""
-    return {"y": np.tile(x[:, :1], (1, int(x.max()) if x.size else 0))}
+    return {"y": np.tile(x[:, :1], (1, max(int(x.max()), 0) if x.size else 0))}
 
 
 ROWS = signature([spec("x")], [spec("y"), spec("first", (-1,))])

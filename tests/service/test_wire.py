@@ -118,7 +118,7 @@ def test_garbage_is_a_value_error_or_its_like(head, content):
         ["x", "|O8", [1], 8],
         ["x", "no", [1], 8],
     ],
-)
+)  # fmt: skip
 def test_arrays_that_are_not_there_are_not_made(outline):
     with pytest.raises((ValueError, TypeError)):
         decode(CALL, orjson.dumps([None, [outline]]), b"12345678")
