@@ -17,6 +17,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.custody.counts import is_supported
 from service.custody.ward import Ward
+from service.joined_writes import JoinedWrites
 from service.metrics import FOLDER_VARIABLE
 
 # What a client did wrong before the request could be read; anything else is answered 400.
@@ -37,6 +38,7 @@ class Connection(TConn):
     """A client's connection, of which the keeper has a copy."""
 
     ward: Ward | None = None
+    request: Any = None
 
     def close(self, graceful: bool = False) -> None:
         """Ends the connection; closing alone would not, while the keeper has a copy."""
@@ -116,10 +118,16 @@ class Worker(ThreadWorker):
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Answers a request, and notes that it is answered."""
-        result = super().handle_request(req, conn)
+        plain, joined = conn.sock, JoinedWrites(conn.sock)
+        conn.sock = joined
+        try:
+            result = super().handle_request(req, conn)
+            joined.flush()
+        finally:
+            conn.sock = plain
         if result and conn.ward is not None:
             with suppress(OSError):
-                conn.ward.note(conn.sock, len(conn.parser.unreader.buf.getvalue()))
+                conn.ward.note(plain, len(conn.parser.unreader.buf.getvalue()))
         return result
 
     def murder_pending(self) -> None:
@@ -133,7 +141,9 @@ class Worker(ThreadWorker):
             with suppress(OSError):
                 read = 0 if conn.ward is None else conn.ward.read_since_note(conn.sock)
                 if now > began + SLOW_SECONDS + read / SLOW_BYTES_PER_SECOND:
-                    # Ends the waiting for more; an answer that is being made can still be sent.
+                    # Ends the waiting for more; an answer that is being made can still be sent, as the last one here.
+                    if conn.request is not None:
+                        conn.request.force_close()
                     conn.sock.shutdown(socket.SHUT_RD)
 
     def _cap_keepalive(self, deadline: float) -> None:

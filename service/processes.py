@@ -3,9 +3,11 @@
 import ctypes
 import logging.config
 import os
+import resource
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 from service.logs import logging_configuration
 from service.settings import Settings
@@ -19,6 +21,13 @@ def end_with_parent() -> None:
     """Ends this process (SIGTERM) when the one that started it does, however that ends; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def allow_many_files() -> None:
+    """Lets this process and its children open as many files as the system grants; shells often say 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def set_up_logging(settings: Settings) -> None:

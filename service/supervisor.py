@@ -24,6 +24,7 @@ from service.engine.interface import LOADING, START, Catalog
 from service.engine.repository import Repository
 from service.errors import InvalidSettings
 from service.metrics import fold_dead_worker
+from service.processes import allow_many_files
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class Supervisor:
         """
         self._board.publish(Catalog(obstacle=STARTING, starting=True))
         self._listen_to_signals()
+        allow_many_files()
         if is_supported():
             Keeper(self.folder).start()
         for child in (self.engine, *self.fronts):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from service.custody.counts import count_bytes
 from service.custody.ward import FORGET, GIVE, GREET, MOST_CONNECTIONS, NOTE, NUMBER, SOCKET, TAKE
+from service.engine.attempt import Attempt
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ UNANSWERED = (
 )
 # How long a client may take to read that answer, and a connection waits for a worker where there is none.
 PATIENCE_SECONDS = 5.0
+PAUSE_SECONDS = 0.1
 
 
 @dataclass(eq=False)
@@ -69,17 +71,25 @@ class Keeper:
 
     def _run(self) -> None:
         while True:
-            for key, _ in self._selector.select(1.0):
-                if key.fileobj is self._listener:
-                    stream, _ = self._listener.accept()
-                    self._selector.register(stream, selectors.EVENT_READ, Worker(stream))
-                else:
-                    self._listen(key.data)
-            self._let_go()
+            with Attempt() as attempt:
+                for key, _ in self._selector.select(1.0):
+                    if key.fileobj is self._listener:
+                        stream, _ = self._listener.accept()
+                        self._selector.register(stream, selectors.EVENT_READ, Worker(stream))
+                    else:
+                        self._listen(key.data)
+                self._let_go()
+            if attempt.error is not None:
+                # Workers wait for whoever does not listen to them, so this goes on whatever happens.
+                logger.error("Keeping connections failed; it goes on", exc_info=attempt.error)
+                time.sleep(PAUSE_SECONDS)
 
     def _listen(self, worker: Worker) -> None:
         """Does what a worker says, or looks after what it leaves behind."""
-        message, descriptors, _, _ = socket.recv_fds(worker.stream, 16, 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(worker.stream, 16, 1)
+        except ConnectionResetError:  # killed before it took what it was given
+            message = b""
         if not message:
             self._selector.unregister(worker.stream)
             worker.stream.close()
@@ -95,7 +105,7 @@ class Keeper:
             orphans, self._orphans = self._orphans, []
             for _, connection in orphans:
                 self._give(connection)
-        elif kind == TAKE:
+        elif kind == TAKE and descriptors:  # it has none where this process may not open more files
             worker.connections[number] = socket.socket(fileno=descriptors[0])
         elif kind == FORGET and number in worker.connections:
             worker.connections.pop(number).close()

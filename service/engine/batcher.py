@@ -82,7 +82,8 @@ class Batcher:
             lane = self._lane((*place, tuple(call.outputs), tuple(call.inputs), shapes), model, batching)
             lane.queue.append(Job(call, reply, rows, now, left=rows))
             lane.rows += weight
-            self._count(place, weight)
+            self._waiting[place] = waiting + weight
+            self._queued(place, waiting + weight)
         return None
 
     def _lane(self, key: tuple[Any, ...], model: Model, batching: Batching) -> Lane:
@@ -91,12 +92,12 @@ class Batcher:
             lane = self._lanes[key] = Lane(key, model, batching, together=key[-1] is not None)
         return lane
 
-    def _count(self, place: Place, rows: int) -> None:
-        """So many rows more, or less, are waiting."""
-        waiting = self._waiting[place] = self._waiting.get(place, 0) + rows
-        if not waiting:
+    def _leave(self, place: Place, rows: int) -> None:
+        """So many rows wait no more."""
+        left = self._waiting[place] = self._waiting[place] - rows
+        if not left:
             del self._waiting[place]
-        self._queued(place, waiting)
+        self._queued(place, left)
 
     def take(self) -> Batch | None:
         """Work that should start now, or None; whoever takes it must `finish` it."""
@@ -120,7 +121,7 @@ class Batcher:
                 continue
             before = lane.rows
             batch = lane.take(now, expired)
-            self._count(lane.place, lane.rows - before)
+            self._leave(lane.place, before - lane.rows)
             if batch is not None:
                 lane.running += 1
                 self._running += 1

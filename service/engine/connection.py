@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from service.engine.wire import HEAD, Buffers, Message, decode
 
-CHUNK = 64 * 1024
+CHUNK = 16 * 1024
+# Buffers that are larger are not kept for the next message.
+KEPT_BYTES = 1024 * 1024
 # Larger than any message of a front can be.
 MOST_BYTES = 2**33
 
@@ -59,9 +61,12 @@ class Connection:
         if not self._filled <= total <= MOST_BYTES:
             raise ValueError(f"a message of {total} bytes, of which {self._filled} have come")
         if self._filled == total:
-            # The message keeps the buffer's memory; the next one gets a new buffer.
+            # Its arrays share the buffer's memory, which is free again when the front sends its next message: it does
+            # that after the answer, or over another connection.
             view = memoryview(self._buffer)
-            self._buffer, self._filled = bytearray(CHUNK), 0
+            self._filled = 0
+            if total > KEPT_BYTES:
+                self._buffer = bytearray(CHUNK)
             yield decode(kind, view[HEAD.size : HEAD.size + head], view[HEAD.size + head : total])
         elif len(self._buffer) < total:
             larger = bytearray(total)
@@ -74,10 +79,28 @@ class Connection:
         with self._lock:
             if self.closed:
                 return
-            waiting = bool(self._pending)
+            if self._pending:
+                self._pending += [memoryview(buffer) for buffer in buffers if len(buffer)]
+            else:
+                self._begin(buffers)
+
+    def _begin(self, buffers: Buffers) -> None:
+        """Sends a message; it seldom takes more than one call."""
+        try:
+            sent = self._stream.sendmsg(buffers)
+        except OSError:
+            sent = 0
+        if sent < sum(map(len, buffers)):
             self._pending += [memoryview(buffer) for buffer in buffers if len(buffer)]
-            if not waiting:
-                self._write()
+            self._drop(sent)
+            self._write()
+
+    def _drop(self, sent: int) -> None:
+        """So many bytes of what is left have been sent."""
+        while self._pending and sent >= len(self._pending[0]):
+            sent -= len(self._pending.popleft())
+        if sent:
+            self._pending[0] = self._pending[0][sent:]
 
     def flush(self) -> None:
         """Sends what is left."""
@@ -89,11 +112,7 @@ class Connection:
         had_more = False
         try:
             while self._pending:
-                sent = self._stream.sendmsg(list(self._pending)[:512])
-                while self._pending and sent >= len(self._pending[0]):
-                    sent -= len(self._pending.popleft())
-                if sent:
-                    self._pending[0] = self._pending[0][sent:]
+                self._drop(self._stream.sendmsg(list(self._pending)[:512]))
         except (BlockingIOError, InterruptedError):
             had_more = True
         except OSError:

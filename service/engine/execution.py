@@ -88,9 +88,14 @@ class Execution:
             ]
         finally:
             self._batcher.finish(batch)
-        for job, outcome in answers:
-            if outcome is not None:
-                self._answer(job, outcome, started)
+        ended = [(job, outcome) for job, outcome in answers if outcome is not None]
+        for job, outcome in ended:
+            job.reply(outcome)
+        # Counted afterwards: nobody waits for that.
+        now = time.monotonic()
+        for job, outcome in ended:
+            waited, failed = max(started - job.arrived, 0.0), isinstance(outcome, Exception)
+            self._observer.answered(job, waited, now - job.arrived, failed=failed)
 
     def _outcomes(self, batch: Batch) -> list[Arrays | Exception]:
         """What became of each piece."""
@@ -142,12 +147,6 @@ class Execution:
         with Attempt() as attempt:
             return self._run(lane, job.call, [job.call.inputs], job.rows)
         return explain(attempt.error, job.call)
-
-    def _answer(self, job: Job, outcome: Arrays | Exception, started: float) -> None:
-        now = time.monotonic()
-        failed = isinstance(outcome, Exception)
-        self._observer.answered(job, max(started - job.arrived, 0.0), now - job.arrived, failed=failed)
-        job.reply(outcome)
 
 
 def explain(error: Exception | None, call: Call) -> Exception:

@@ -235,7 +235,8 @@ def test_every_request_gets_one_answer_which_is_what_it_would_get_alone(requests
 
     def work():
         while not ended.is_set():
-            if not bench.run() and all_came.is_set():
+            is_last = all_came.is_set()
+            if not bench.run() and is_last:
                 return
 
     asking = [threading.Thread(target=ask, args=(group,)) for group in requests]

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -187,12 +187,12 @@ def test_a_killed_worker_resets_no_connection(service):
 
     def ask(pause):
         statuses = []
-        connection = http.client.HTTPConnection("127.0.0.1", int(service.address.rsplit(":", 1)[1]), timeout=30)
-        while not stop.wait(pause):
-            connection.request("POST", "/v1/models/tiny:predict", json.dumps(ROW))
-            answer = connection.getresponse()
-            statuses.append((answer.status, answer.headers["Retry-After"], answer.read()))
-        connection.close()
+        port = int(service.address.rsplit(":", 1)[1])
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            while not stop.wait(pause):
+                connection.request("POST", "/v1/models/tiny:predict", json.dumps(ROW))
+                answer = connection.getresponse()
+                statuses.append((answer.status, answer.headers["Retry-After"], answer.read()))
         return statuses
 
     with ThreadPoolExecutor(8) as executor:
