@@ -40,6 +40,12 @@ class Connection(TConn):
     ward: Ward | None = None
     request: Any = None
 
+    def note_end(self, plain: socket.socket, length: int, has_begun: bool) -> None:
+        """The end of an answer is about to be sent through the socket; see `Ward.note`."""
+        if self.ward is not None:
+            with suppress(OSError):
+                self.ward.note(plain, len(self.parser.unreader.buf.getvalue()), length, has_begun=has_begun)
+
     def close(self, graceful: bool = False) -> None:
         """Ends the connection; closing alone would not, while the keeper has a copy."""
         if self.ward is not None:
@@ -117,17 +123,15 @@ class Worker(ThreadWorker):
             del self.reading[conn]
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
-        """Answers a request, and notes that it is answered."""
-        plain, joined = conn.sock, JoinedWrites(conn.sock)
-        conn.sock = joined
+        """Answers a request; its answer is noted and sent in one go."""
+        plain = conn.sock
+        joined = JoinedWrites(plain, partial(conn.note_end, plain))
+        conn.sock, conn.request = joined, req
         try:
             result = super().handle_request(req, conn)
-            joined.flush()
+            joined.finish()
         finally:
-            conn.sock = plain
-        if result and conn.ward is not None:
-            with suppress(OSError):
-                conn.ward.note(plain, len(conn.parser.unreader.buf.getvalue()))
+            conn.sock, conn.request = plain, None
         return result
 
     def murder_pending(self) -> None:

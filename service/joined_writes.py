@@ -1,6 +1,7 @@
 """An answer's head and body go out together."""
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 # Larger answers are sent in parts.
@@ -15,12 +16,15 @@ class JoinedWrites:
 
     Args:
         connection: the client's socket, to which everything else goes.
+        before_end: told, before the end of the answer is sent, of how many bytes it is, and whether some went before.
     """
 
-    __slots__ = ("_connection", "_parts", "_size")
+    __slots__ = ("_before_end", "_connection", "_has_begun", "_has_ended", "_parts", "_size")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, before_end: Callable[[int, bool], None]) -> None:
         self._connection = connection
+        self._before_end = before_end
+        self._has_begun = self._has_ended = False
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -43,9 +47,20 @@ class JoinedWrites:
             OSError: the client has gone.
         """
         if self._parts:
-            content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._parts, self._size = [], 0
+            content = b"".join(self._parts)
+            self._parts, self._size, self._has_begun = [], 0, True
             self._connection.sendall(content)
+
+    def finish(self) -> None:
+        """Sends what was kept, which is the end of the answer.
+
+        Raises:
+            OSError: the client has gone.
+        """
+        if not self._has_ended:
+            self._has_ended = True
+            self._before_end(self._size, self._has_begun)
+        self.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)

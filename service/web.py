@@ -7,7 +7,8 @@ goes straight to the same view. An error on the short way is handed to Flask, so
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from flask.typing import ResponseReturnValue
 from service import record
 from service.engine.attempt import Attempt
 from service.engine.repository import Repository
+from service.joined_writes import JoinedWrites
 from service.metrics import Metrics
 from service.protocols.access import Guard
 from service.protocols.paths import fold_case
@@ -46,6 +48,33 @@ class Route(NamedTuple):
     endpoint: str
     view: Callable[..., Any]
     arguments: dict[str, Any]
+
+
+class Sending:
+    """The body of an answer, after which there is something to be done.
+
+    Args:
+        body: its bytes.
+        environ: the WSGI request.
+        afterwards: what to do when they have been sent; nobody waits for that.
+    """
+
+    __slots__ = ("_afterwards", "_body", "_environ")
+
+    def __init__(self, body: bytes, environ: dict[str, Any], afterwards: Callable[[], None]) -> None:
+        self._body, self._environ, self._afterwards = body, environ, afterwards
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body
+
+    def close(self) -> None:
+        """The server has done with the answer."""
+        try:
+            connection = self._environ.get("gunicorn.socket")
+            if isinstance(connection, JoinedWrites):
+                connection.finish()
+        finally:
+            self._afterwards()
 
 
 class KilnApp(Flask):
@@ -78,21 +107,25 @@ class KilnApp(Flask):
         """Answers a request, and logs and counts it."""
         made = record.begin(environ, self.settings)
         self.measures.began(made.protocol)
+        route = self._routes.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        answer = None if route is None else self._predict(made, route)
+        if answer is not None:
+            made.status = 200
+            start_response("200 OK", [*answer.headers(), (record.REQUEST_ID_HEADER, made.request_id)])
+            return Sending(answer.body, environ, partial(self._finish, made))
         try:
-            route = self._routes.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-            answer = None if route is None else self._predict(made, route)
-            if answer is not None:
-                made.status = 200
-                start_response("200 OK", [*answer.headers(), (record.REQUEST_ID_HEADER, made.request_id)])
-                return [answer.body]
             return self._ask_flask(made, start_response)
         finally:
-            seconds = time.monotonic() - made.started
-            version = "" if made.version is None else str(made.version)
-            labels = (made.protocol, made.endpoint, made.model, version, made.signature)
-            self.measures.answered(labels, str(made.status), seconds)
-            self.measures.ended(made.protocol)
-            record.log_request(made, seconds)
+            self._finish(made)
+
+    def _finish(self, made: record.Record) -> None:
+        """Counts and logs a request."""
+        seconds = time.monotonic() - made.started
+        version = "" if made.version is None else str(made.version)
+        labels = (made.protocol, made.endpoint, made.model, version, made.signature)
+        self.measures.answered(labels, str(made.status), seconds)
+        self.measures.ended(made.protocol)
+        record.log_request(made, seconds)
 
     def _predict(self, made: record.Record, route: Route) -> Answer | None:
         """Answers a prediction on the short way; None leaves its error to Flask."""

@@ -116,19 +116,20 @@ class Keeper:
             return
         given = told = 0
         for number, connection in worker.connections.items():
-            read, written = NOTE.unpack_from(worker.notes, number * NOTE.size)
+            read, before, after = NOTE.unpack_from(worker.notes, number * NOTE.size)
             try:
                 counts = count_bytes(connection)
-                if counts.written > written:
+                if counts.written == after and counts.read == read:
+                    self._give(connection)
+                    given += 1
+                elif counts.written in (before, after):
+                    # The request was read, or some of it, and nothing of its answer was sent.
+                    self._tell_off(connection)
+                    told += 1
+                else:
                     # Some of an answer is on its way; nothing more can be done for the client.
                     connection.shutdown(socket.SHUT_RDWR)
                     connection.close()
-                elif counts.read == read:
-                    self._give(connection)
-                    given += 1
-                else:
-                    self._tell_off(connection)
-                    told += 1
             except OSError:
                 connection.close()
         worker.notes.close()

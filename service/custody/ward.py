@@ -14,8 +14,10 @@ from service.custody.counts import count_bytes
 # A message is one of these and the number by which the worker knows the connection.
 GREET, TAKE, FORGET, GIVE = b"G", b"T", b"F", b"A"
 NUMBER = struct.Struct("=I")
-# Bytes read and written when the last answer had been sent, by the connection's number.
-NOTE = struct.Struct("=QQ")
+# By the connection's number: bytes read when the last request had been; bytes written before its answer, and after it.
+NOTE = struct.Struct("=QQQ")
+# Stands for the bytes before an answer whose beginning has been sent already.
+BEGUN = 2**64 - 1
 MOST_CONNECTIONS = 65536
 SOCKET = "keeper.sock"
 
@@ -52,23 +54,30 @@ class Ward:
         """
         if connection.fileno() >= MOST_CONNECTIONS:
             return False
-        self.note(connection, 0)
+        self.note(connection)
         self._tell(TAKE, connection.fileno(), connection.fileno())
         return True
 
-    def note(self, connection: socket.socket, ahead: int) -> None:
-        """A connection has come to the end of an answer.
+    def note(self, connection: socket.socket, ahead: int = 0, length: int = 0, *, has_begun: bool = False) -> None:
+        """The end of an answer is about to be sent.
+
+        Noted before, so that whoever looks can tell from the bytes written whether it has been; with one call of the
+        system it has either been or not.
 
         Args:
             connection: the client's.
             ahead: bytes that were read already and belong to the next request.
+            length: bytes that are about to be sent.
+            has_begun: whether some of the answer has been sent before.
         """
         counts = count_bytes(connection)
-        NOTE.pack_into(self._notes, connection.fileno() * NOTE.size, counts.read - ahead, counts.written)
+        before = BEGUN if has_begun else counts.written
+        place = connection.fileno() * NOTE.size
+        NOTE.pack_into(self._notes, place, counts.read - ahead, before, counts.written + length)
 
     def read_since_note(self, connection: socket.socket) -> int:
         """How many bytes of a request have been read."""
-        before, _ = NOTE.unpack_from(self._notes, connection.fileno() * NOTE.size)
+        before, _, _ = NOTE.unpack_from(self._notes, connection.fileno() * NOTE.size)
         return count_bytes(connection).read - int(before)
 
     def forget(self, connection: socket.socket) -> None:

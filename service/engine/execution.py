@@ -93,6 +93,8 @@ class Execution:
             job.reply(outcome)
         # Counted afterwards: nobody waits for that.
         now = time.monotonic()
+        while batch.lane.executed:
+            self._observer.executed(batch.lane.place, *batch.lane.executed.popleft())
         for job, outcome in ended:
             waited, failed = max(started - job.arrived, 0.0), isinstance(outcome, Exception)
             self._observer.answered(job, waited, now - job.arrived, failed=failed)
@@ -130,7 +132,8 @@ class Execution:
         seconds = time.monotonic() - started
         place = (*lane.place, rows.bit_length())
         self._seconds[place] = seconds + KEPT * (self._seconds.get(place, seconds) - seconds)
-        self._observer.executed(lane.place, rows, seconds)
+        # Told later, when the requests have been answered.
+        lane.executed.append((rows, seconds))
         return outputs
 
     def _gather(self, lane: Lane, piece: Piece, outcome: Arrays | Exception) -> Arrays | Exception | None:

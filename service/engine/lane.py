@@ -77,7 +77,7 @@ class Lane:
         together: whether rows of several requests may be put together.
     """
 
-    __slots__ = ("batching", "key", "model", "place", "queue", "rows", "running", "together")
+    __slots__ = ("batching", "executed", "key", "model", "place", "queue", "rows", "running", "together")
 
     def __init__(self, key: tuple[Any, ...], model: Model, batching: Batching, *, together: bool) -> None:
         self.key = key
@@ -88,6 +88,8 @@ class Lane:
         self.queue: deque[Job] = deque()
         self.rows = 0
         self.running = 0
+        # Rows and seconds of calls that have not been counted yet.
+        self.executed: deque[tuple[int, float]] = deque()
 
     def is_ready(self) -> bool:
         """Whether a call should start now.

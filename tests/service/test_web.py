@@ -192,7 +192,8 @@ V2 = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 
 
 def test_a_remembered_route_answers_for_no_other_path_or_method(app, client):
     for _ in range(3):
-        assert client.post(PREDICT, json=ROW).status_code == 200
+        with client.post(PREDICT, json=ROW) as answer:
+            assert answer.status_code == 200
         assert client.get(PREDICT).status_code == 400
         assert client.put(PREDICT).status_code == 400
         assert client.head(PREDICT).status_code == 400
@@ -201,8 +202,10 @@ def test_a_remembered_route_answers_for_no_other_path_or_method(app, client):
         assert client.post("/v1/models/ECHO:predict", json=ROW).status_code == 404
         assert client.post("/v1/models/echo/versions/1:predict", json=ROW).status_code == 404
         assert client.post("/V1/Models/echo:PREDICT", json=ROW).status_code == 200
-        assert client.post("/v1/models/named:predict", json=ROW).json == GOOD
-        assert client.post("/v2/models/echo/infer", json=V2).status_code == 200
+        with client.post("/v1/models/named:predict", json=ROW) as answer:
+            assert answer.json == GOOD
+        with client.post("/v2/models/echo/infer", json=V2) as answer:
+            assert answer.status_code == 200
     assert set(app._routes) == {
         ("POST", path) for path in (PREDICT, "/v1/models/named:predict", "/v2/models/echo/infer")
     }
@@ -213,7 +216,8 @@ def test_the_short_way_tells_flask_nothing_and_the_record_everything(app, client
     client.post(PREDICT, json=ROW)
     monkeypatch.delattr(type(app), "_ask_flask")
     for _ in range(2):
-        assert client.post(PREDICT, json=ROW, headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
+        with client.post(PREDICT, json=ROW, headers={"X-Request-ID": "mine"}) as answer:
+            assert answer.headers["X-Request-ID"] == "mine"
     assert counted(app, model="echo", version="2", signature="serving_default", code=200) == 3
     assert [line["status"] for line in lines(caplog)] == [200] * 3
     assert not samples(app, "kiln_in_flight_requests")
