@@ -186,9 +186,10 @@ def fold_dead_worker(pid: int, folder: Path) -> None:
         mark_process_dead(pid, str(folder))
         for kind in ("counter", "histogram"):
             dead = folder / f"{kind}_{pid}.db"
-            if dead.is_file():
+            # One that was killed while it made the file has counted nothing.
+            if dead.is_file() and dead.stat().st_size:
                 add_up(folder / f"{kind}_dead.db", dead)
-                dead.unlink()
+            dead.unlink(missing_ok=True)
 
 
 def add_up(total: Path, part: Path) -> None:

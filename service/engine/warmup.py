@@ -99,15 +99,18 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def call_with_zeros(model: Model, title: str) -> None:
-    """Calls every signature whose inputs are numbers of known rank; zeros need not be to a model's liking."""
-    for name, signature in model.signatures.items():
-        inputs = {key: zeros(spec) for key, spec in signature.inputs.items()}
-        if any(array is None for array in inputs.values()):
-            continue
-        try:
-            model.call(name, inputs)
-        except InvalidInput as error:
-            logger.info("Signature %s of %s does not take zeros: %s", name, title, error)
+    """Calls the default signature, if its inputs are numbers of known rank; zeros need not be to a model's liking.
+
+    Not the others: one of them may train the model.
+    """
+    signature = model.signatures.get(DEFAULT_SIGNATURE)
+    inputs = {key: zeros(spec) for key, spec in signature.inputs.items()} if signature else {}
+    if not inputs or any(array is None for array in inputs.values()):
+        return
+    try:
+        model.call(DEFAULT_SIGNATURE, inputs)
+    except InvalidInput as error:
+        logger.info("Signature %s of %s does not take zeros: %s", DEFAULT_SIGNATURE, title, error)
 
 
 def zeros(spec: TensorSpec) -> np.ndarray | None:
