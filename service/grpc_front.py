@@ -14,7 +14,7 @@ from service.engine.client import connect
 from service.engine.repository import Repository
 from service.errors import InvalidSettings
 from service.metrics import Metrics
-from service.processes import end_when_a_thread_fails, end_with_parent, set_up_logging
+from service.processes import end_when_a_thread_fails, end_with_parent, prefer_throughput, set_up_logging
 from service.protocols.grpc_server import GrpcServer, create_server
 from service.settings import Settings
 
@@ -32,6 +32,7 @@ def main() -> int:
         0 after SIGTERM or the parent's end; 2 where the settings do not allow a start.
     """
     end_with_parent()
+    prefer_throughput()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.errors import InvalidSettings
 from service.metrics import FOLDER_VARIABLE
-from service.processes import end_with_parent
+from service.processes import end_with_parent, prefer_throughput
 from service.settings import Settings, bracketed
 
 try:
@@ -38,6 +38,7 @@ loglevel = settings.log_level
 def on_starting(_server: Any) -> None:
     """Sees to it that nothing listens on when the supervisor was killed."""
     end_with_parent()
+    prefer_throughput()
 
 
 def post_worker_init(worker: Any) -> None:

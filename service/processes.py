@@ -30,6 +30,17 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def prefer_throughput() -> None:
+    """Lets this process, and those that it forks, finish what they do before others take the CPU; on Linux only.
+
+    A request passes through two processes. Where they share few CPUs, the one that wakes the other would lose its CPU
+    to it each time, in the middle of its work.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # a container may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def set_up_logging(settings: Settings) -> None:
     """Writes log lines in the form that the settings give."""
     logging.config.dictConfig(logging_configuration(settings.log_level, settings.log_format))

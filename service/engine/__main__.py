@@ -11,7 +11,7 @@ from service.engine.client import FOLDER_VARIABLE, SOCKET
 from service.engine.cpus import count_cpus
 from service.engine.server import Host, Server
 from service.errors import ServiceError
-from service.processes import end_when_a_thread_fails, end_with_parent, set_up_logging
+from service.processes import end_when_a_thread_fails, end_with_parent, prefer_throughput, set_up_logging
 from service.settings import Settings
 
 # Threads that listen beside those that run models; see `Server`.
@@ -27,6 +27,7 @@ def main() -> int:
         0 after SIGTERM, 2 where it cannot start.
     """
     end_with_parent()
+    prefer_throughput()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
