@@ -52,3 +52,11 @@ def test_files_of_the_dead_are_one_of_a_kind(folder):
     for pid in (11, 12, 13, 99):
         fold_dead_worker(pid, folder)
     assert sorted(path.name for path in folder.glob("*.db")) == ["counter_dead.db", "histogram_dead.db"]
+
+
+def test_a_file_that_was_only_begun_is_put_away(folder):
+    before = collect(folder)
+    (folder / "counter_14.db").touch()
+    fold_dead_worker(14, folder)
+    assert not (folder / "counter_14.db").exists()
+    assert collect(folder) == before

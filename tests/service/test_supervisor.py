@@ -121,7 +121,7 @@ def test_what_a_dead_child_left_does_not_end_the_service(supervisor, caplog):
     supervisor.engine.start()
     supervisor.engine.process.wait(SECONDS)
     dead = supervisor.engine.process.pid
-    (supervisor.folder / f"counter_{dead}.db").touch()
+    (supervisor.folder / f"counter_{dead}.db").write_bytes(b"cut")
     supervisor._revive(supervisor.engine)
     assert supervisor.engine.process.pid != dead
     assert "What process 'engine' left cannot be put away" in caplog.text
