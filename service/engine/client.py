@@ -89,14 +89,15 @@ class EngineClient:
 
     def _exchange(self, request: Buffers, deadline: float | None) -> Message:
         stream = self._send(request)
+        answer = None
         try:
             answer = receive(stream, deadline)
-        except BaseException as error:
-            # What may still come must not be taken for the answer to the next request.
-            self._disconnect()
-            if isinstance(error, OSError):
-                raise explain(error) from None
-            raise
+        except OSError as error:
+            raise explain(error) from None
+        finally:
+            if answer is None:
+                # What may still come must not be taken for the answer to the next request.
+                self._disconnect()
         if answer.kind == FAILURE:
             raise restore(*answer.document)
         return answer

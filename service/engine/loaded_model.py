@@ -3,6 +3,7 @@
 import ctypes
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,11 @@ class SavedModelLoader:
             InvalidInput: it refuses one of the requests that it brings for warming up.
         """
         definition = choose_definition(read_definitions(path))
-        model = LoadedModel(path, definition, self._threads)
-        try:
+        with ExitStack() as failure:
+            model = LoadedModel(path, definition, self._threads)
+            failure.callback(model.close)
             warm_up(model, path, f"{name} version {version}")
-        except BaseException:
-            model.close()
-            raise
+            failure.pop_all()
         return model
 
 
@@ -90,16 +90,15 @@ class LoadedModel:
         self._library = load_library()
         self._graph: int = self._library.TF_NewGraph()
         self._session = 0
-        try:
+        with ExitStack() as failure:
+            failure.callback(self.close)
             self._session = self._load(path, list(definition.meta_info_def.tags), threads)
             self._plans = {
                 key: Plan(self._library, self._graph, signature)
                 for key, value in definition.signature_def.items()
                 if not key.startswith("__") and (signature := describe(value)) is not None
             }
-        except BaseException:
-            self.close()
-            raise
+            failure.pop_all()
         options = load_protos("tensorflow.core.protobuf.config_pb2").RunOptions(**RUN_OPTIONS).SerializeToString()
         self._options_bytes = ctypes.create_string_buffer(options, len(options))
         self._options = Buffer(ctypes.addressof(self._options_bytes), len(options), None)
