@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+# The folder in which the processes of one service meet; prometheus_client names it.
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # The values of the label `protocol`; "http" is what belongs to none.
 PROTOCOLS = ("tensorflow_serving", "open_inference", "tensorflow_serving_grpc", "http")

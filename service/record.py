@@ -13,8 +13,6 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
-# Seconds that the client is willing to wait; a number such as 0.5.
-TIMEOUT_HEADER = "X-Request-Timeout"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked for every few seconds by machines; logged only when debugging.
 QUIET = frozenset({"health.live", "health.ready", "health.metrics", "pages.static"})

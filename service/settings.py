@@ -95,7 +95,9 @@ class Settings:
     )
     tensorflow_threads: int = field(
         default=0,
-        metadata=read_by(integer(0, 1024), "TensorFlow's threads for one operation; 0: half of the CPUs that the container may use."),
+        metadata=read_by(
+            integer(0, 1024), "TensorFlow's threads for one operation; 0: half of the CPUs that the container may use."
+        ),
     )
     tensorflow_serving: tuple[str, ...] = field(
         default=(),

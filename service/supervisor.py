@@ -19,11 +19,11 @@ from service.custody.counts import is_supported
 from service.custody.keeper import Keeper
 from service.engine.attempt import Attempt
 from service.engine.board import STARTING, Board
-from service.engine.client import FOLDER_VARIABLE, SOCKET, EngineClient
+from service.engine.client import SOCKET, EngineClient
 from service.engine.interface import LOADING, START, Catalog
 from service.engine.repository import Repository
 from service.errors import InvalidSettings
-from service.metrics import fold_dead_worker
+from service.metrics import FOLDER_VARIABLE, fold_dead_worker
 from service.processes import allow_many_files
 from service.settings import Settings
 

@@ -7,10 +7,11 @@ import threading
 from pathlib import Path
 
 from service.engine.board import Board
-from service.engine.client import FOLDER_VARIABLE, SOCKET
+from service.engine.client import SOCKET
 from service.engine.cpus import count_cpus
 from service.engine.server import Host, Server
 from service.errors import ServiceError
+from service.metrics import FOLDER_VARIABLE
 from service.processes import end_when_a_thread_fails, end_with_parent, prefer_throughput, set_up_logging
 from service.settings import Settings
 

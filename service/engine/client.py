@@ -21,9 +21,8 @@ from service.errors import (
     QueueFull,
     UnknownModel,
 )
+from service.metrics import FOLDER_VARIABLE
 
-# The folder in which the processes of one service meet; prometheus_client names it.
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SOCKET = "engine.sock"
 RETRY_AFTER_SECONDS = 2
 SEND_SECONDS = 10
