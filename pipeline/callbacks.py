@@ -100,7 +100,7 @@ class FiniteLoss(keras.callbacks.Callback):
             TrainingError: one is infinite or not a number.
         """
         for name in ("loss", "val_loss"):
-            if not math.isfinite(logs[name]):
+            if name in logs and not math.isfinite(logs[name]):
                 raise TrainingError(
                     f"{name} became {logs[name]} in epoch {epoch + 1}, expected a finite number. Lower "
                     "train.optimizer.learning_rate, or check input_scaling and the initializer."

@@ -18,7 +18,18 @@ from pipeline.callbacks import Logs, Progress
 from pipeline.params import ComparisonParams
 from pipeline.prepared import Prepared
 
-CODE = ("batches", "callbacks", "models", "objectives", "optimizers", "ranking", "resume", "scaling", "training")
+CODE = (
+    "batches",
+    "callbacks",
+    "fitting",
+    "models",
+    "objectives",
+    "optimizers",
+    "ranking",
+    "resume",
+    "scaling",
+    "training",
+)
 """Modules whose change makes a saved state worthless."""
 
 
