@@ -1,12 +1,14 @@
 # ruff: noqa: N999
-"""gunicorn's configuration of the floor and the plain handler: Kiln's own, but for its hooks and its logging."""
+"""gunicorn's configuration of the floor and the plain handler: Kiln's own, on gunicorn's own threaded worker."""
 
 import runpy
 from pathlib import Path
 
 from gunicorn.config import Config
 
-OWN = {"wsgi_app", "logger_class", "loglevel"}
+OWN = {"wsgi_app", "logger_class", "loglevel", "worker_class"}
+
+worker_class = "gthread"
 
 loglevel = "warning"
 for name, value in runpy.run_path(str(Path(__file__).parent.parent / "service" / "gunicorn.conf.py")).items():

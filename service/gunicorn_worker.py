@@ -1,9 +1,12 @@
 """gunicorn's threaded worker with the service's manners: patient with the many, not with the slow."""
 
 import os
+import select
 import selectors
 import socket
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -15,6 +18,7 @@ from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from service.crew import Crew
 from service.custody.counts import is_supported
 from service.custody.ward import Ward
 from service.joined_writes import JoinedWrites
@@ -31,6 +35,10 @@ STATUSES = (
 SLOW_SECONDS = 10.0
 SLOW_BYTES_PER_SECOND = 50_000
 LOOK_SECONDS = 1.0
+# For so long a thread stays with a connection whose request it has answered, while there is a thread for each.
+STAY_SECONDS = 1.0
+# How long requests gather while the threads have more to do than they can.
+PAUSE_SECONDS = 0.002
 OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 
@@ -39,6 +47,7 @@ class Connection(TConn):
 
     ward: Ward | None = None
     request: Any = None
+    events: Any = None
 
     def note_end(self, plain: socket.socket, length: int, has_begun: bool) -> None:
         """The end of an answer is about to be sent through the socket; see `Ward.note`."""
@@ -60,7 +69,9 @@ class Worker(ThreadWorker):
     """Answers unreadable requests with JSON, and when it is told to end, those too that wait to be accepted.
 
     A connection gets a thread when there is something to read on it, and for so long as a request takes that comes at
-    a decent speed.
+    a decent speed. Where there are no more connections than threads, the thread then waits for the connection's next
+    request itself: handing the connection to the main thread and back takes two wake-ups, which cost more than many a
+    prediction. Where there are more, the thread leaves its connection to the main thread's poller and takes the next.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -69,9 +80,21 @@ class Worker(ThreadWorker):
         # When a thread began to read from a connection.
         self.reading: dict[Connection, float] = {}
         self.looked_at = 0.0
+        self.crowded = False
+        self.keeping = threading.Lock()
+
+    def get_thread_pool(self) -> Crew:
+        """The threads that answer."""
+        return Crew(self.cfg.threads, self.serve)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Has a thread read a request."""
+        self.tpool.submit(conn)
 
     def init_process(self) -> None:
         """Meets the keeper, where there is one."""
+        # Something can be read from it while threads should not stay with their connections.
+        self.crowd, self.crowding = os.pipe()
         if is_supported():
             with suppress(OSError):
                 self.ward = Ward(Path(os.environ[FOLDER_VARIABLE]))
@@ -114,13 +137,71 @@ class Worker(ThreadWorker):
         self.pending_conns.append(connection)
         self.poller.register(accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
 
-    def handle(self, conn: Connection) -> Any:
-        """Reads and answers a request, in a thread."""
-        self.reading[conn] = time.monotonic()
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Does what the main thread is told to do."""
+        if self.tpool.is_busy():
+            # The threads have enough to do; this one would take Python's lock from them for each request that comes.
+            time.sleep(PAUSE_SECONDS)
+        super().wait_for_and_dispatch_events(timeout)
+        self.look_around()
+
+    def look_around(self) -> None:
+        """Lets threads stay with their connections, or not."""
+        crowded = self.nr_conns > self.cfg.threads or not self.alive
+        if crowded and not self.crowded:
+            os.write(self.crowding, b".")
+        elif self.crowded and not crowded:
+            os.read(self.crowd, 1)
+        self.crowded = crowded
+
+    def serve(self, conn: Connection) -> None:
+        """Reads and answers requests, in a thread, and leaves the connection to the main thread."""
+        result: Any = False
         try:
-            return super().handle(conn)
+            result = self.handle(conn)
         finally:
-            del self.reading[conn]
+            if result is not True or not self.keep(conn):
+                outcome: Future[Any] = Future()
+                outcome.set_result(result)
+                self.method_queue.defer(self.finish_request, conn, outcome)
+
+    def keep(self, conn: Connection) -> bool:
+        """Waits for a connection's next request without a thread, unless it is there already or the worker is to end.
+
+        It does what `finish_request` does, for which the main thread would have to be woken.
+        """
+        if conn.parser.unreader.buf.getvalue():
+            return False
+        with self.keeping:
+            if not self.alive:
+                return False
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            readable = partial(self.on_client_socket_readable, conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+        return True
+
+    def handle(self, conn: Connection) -> Any:
+        """Reads and answers requests, in a thread."""
+        while True:
+            self.reading[conn] = time.monotonic()
+            try:
+                result = super().handle(conn)
+            finally:
+                del self.reading[conn]
+            if result is not True or not self.stay(conn):
+                return result
+
+    def stay(self, conn: Connection) -> bool:
+        """Waits for the next request on a connection; False leaves that to the main thread."""
+        if self.crowded or conn.parser.unreader.buf.getvalue():
+            return False
+        if conn.events is None:
+            conn.events = select.poll()
+            conn.events.register(conn.sock, select.POLLIN)
+            conn.events.register(self.crowd, select.POLLIN)
+        ready = conn.events.poll(STAY_SECONDS * 1000)
+        return bool(ready) and all(descriptor != self.crowd for descriptor, _ in ready)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Answers a request; its answer is noted and sent in one go."""
@@ -152,7 +233,9 @@ class Worker(ThreadWorker):
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Ends connections without a request soon, once the worker is to end."""
-        super()._cap_keepalive(deadline)
+        # Until now, threads have added connections that they leave.
+        with self.keeping:
+            super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 

@@ -2,16 +2,19 @@
 
 import collections
 import contextlib
+import http.client
 import io
 import json
 import logging
 import os
 import re
+import selectors
 import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -408,6 +411,87 @@ def test_a_slow_client_loses_its_connection_and_a_slow_model_only_the_next_reque
         assert connection.request.is_last
         ours.send(b"answer")
         assert theirs.recv(6) == b"answer"
+
+
+@pytest.fixture
+def staying(monkeypatch):
+    """A worker of two threads, and a connection whose request it has answered, for which it would wait for long."""
+    monkeypatch.setattr(gunicorn_worker, "STAY_SECONDS", 60.0)
+    worker = object.__new__(gunicorn_worker.Worker)
+    worker.cfg, worker.alive, worker.nr_conns = types.SimpleNamespace(threads=2), True, 2
+    worker.crowded, (worker.crowd, worker.crowding) = False, os.pipe()
+    ours, theirs = socket.socketpair()
+    connection = gunicorn_worker.Connection(None, ours, None, None)
+    connection.parser = types.SimpleNamespace(unreader=types.SimpleNamespace(buf=io.BytesIO()))
+    with ours, theirs:
+        yield worker, connection, theirs
+    os.close(worker.crowd)
+    os.close(worker.crowding)
+
+
+def test_a_thread_waits_for_the_next_request_of_its_connection(staying):
+    worker, connection, client = staying
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(worker.stay, connection)
+        client.send(b"POST")
+        assert waits.result(SECONDS)
+        assert connection.sock.recv(4) == b"POST"
+
+
+@pytest.mark.parametrize("change", [{"nr_conns": 3}, {"alive": False}])
+def test_a_thread_leaves_its_connection_when_there_are_more_of_them_or_the_worker_ends(staying, change):
+    worker, connection, client = staying
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(worker.stay, connection)
+        for name, value in change.items():
+            setattr(worker, name, value)
+        worker.look_around()
+        assert not waits.result(SECONDS)
+        client.send(b"POST")
+        assert not worker.stay(connection)
+        worker.alive, worker.nr_conns = True, 2
+        worker.look_around()
+        assert worker.stay(connection)
+
+
+def test_a_connection_without_a_thread_waits_with_the_others_unless_there_is_more_on_it(staying):
+    worker, connection, client = staying
+    worker.keeping, worker.keepalived_conns = threading.Lock(), collections.deque()
+    worker.poller, connection.cfg = selectors.DefaultSelector(), types.SimpleNamespace(keepalive=75)
+    with worker.poller:
+        assert worker.keep(connection)
+        client.send(b"POST")
+        [(key, _)] = worker.poller.select(SECONDS)
+        assert (key.fileobj, list(worker.keepalived_conns)) == (connection.sock, [connection])
+        worker.keepalived_conns.clear()
+        worker.poller.unregister(connection.sock)
+        worker.alive = False
+        assert not worker.keep(connection)
+        worker.alive = True
+        connection.parser.unreader.buf.write(b"POST")
+        assert not worker.keep(connection)
+        assert not worker.keepalived_conns
+
+
+def test_a_request_that_was_read_ahead_is_not_waited_for(staying):
+    worker, connection, _ = staying
+    connection.parser.unreader.buf.write(b"POST")
+    assert not worker.stay(connection)
+
+
+def test_more_connections_than_threads_are_answered_in_turn(port):
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS) for _ in range(5)]
+    with contextlib.ExitStack() as stack:
+        for connection in connections:
+            stack.enter_context(contextlib.closing(connection))
+        for count in (1, 2, 5, 2, 1):
+            for _ in range(3):
+                for connection in connections[:count]:
+                    connection.request("POST", PREDICT, BODY)
+                for connection in connections[:count]:
+                    assert json.loads(connection.getresponse().read()) == GOOD
+            for connection in connections[count:]:
+                connection.close()
 
 
 class Request:
