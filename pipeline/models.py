@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 
 from pipeline.errors import ParamsError
+from pipeline.network_params import CnnParams, Initializer, LayerParams, MlpParams, NetworkParams, RnnParams
 from pipeline.objectives import Objective
-from pipeline.params import CnnParams, Initializer, LayerParams, MlpParams, NetworkParams, RnnParams
 from pipeline.prepared import Description
 from pipeline.scaling import Standardization, scaling_layer
 

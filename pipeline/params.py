@@ -4,30 +4,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
+from pipeline.network_params import NetworkParams
 from pipeline.params_errors import describe
+from pipeline.sections import Count, Fraction, Name, Positive, Section, Seed
 
-Activation = Literal["relu", "softplus", "elu", "selu", "sigmoid", "tanh", "linear", "softmax"]
-Initializer = Literal[
-    "glorot_uniform", "he_normal", "he_uniform", "orthogonal", "random_uniform", "random_normal", "zeros", "constant"
-]
 Loss = Literal["mean_squared_error", "mean_absolute_error", "categorical_crossentropy", "binary_crossentropy", "hinge"]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Penalty = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class Section(BaseModel):
-    """A block of `params.yaml`: unknown keys and loose types are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class SplitParams(Section):
@@ -57,49 +43,6 @@ class DatasetParams(Section):
     options: dict[str, Any]
     """What the source needs to know; the module, or `datasets/table.py` for a CSV, checks it."""
     prepare: PrepareParams
-
-
-class LayerParams(Section):
-    """What every architecture shares: how a hidden layer is activated, started and regularized."""
-
-    activation: Activation = "relu"
-    kernel_initializer: Initializer = "glorot_uniform"
-    dropout: Fraction = 0.0
-    l1: Penalty = 0.0
-    """Weight of the L1 penalty on kernels; with `l2` as well it is the elastic net."""
-    l2: Penalty = 0.0
-    input_scaling: Literal["unit_range", "standardize", "none"] = "unit_range"
-    """`unit_range`: divide by the largest raw value; `standardize`: training mean 0 and deviation 1 per feature."""
-
-
-class MlpParams(LayerParams):
-    """A multilayer perceptron; no `units` at all is softmax (or linear) regression."""
-
-    architecture: Literal["mlp"]
-    units: tuple[Count, ...]
-
-
-class CnnParams(LayerParams):
-    """Convolutions, each but the last followed by max pooling, then a dense output."""
-
-    architecture: Literal["cnn"]
-    filters: Annotated[tuple[Count, ...], Field(min_length=1)]
-    kernel_size: Count = 3
-    pool_size: Count = 2
-
-
-class RnnParams(LayerParams):
-    """Recurrent layers over the rows of an image, or over the samples of a signal."""
-
-    architecture: Literal["rnn"]
-    cell: Literal["simple_rnn", "lstm", "gru"] = "simple_rnn"
-    units: Annotated[tuple[Count, ...], Field(min_length=1)]
-    """One entry per stacked layer."""
-    bidirectional: bool = False
-    activation: Activation = "tanh"
-
-
-NetworkParams = Annotated[MlpParams | CnnParams | RnnParams, Field(discriminator="architecture")]
 
 
 class SgdParams(Section):
@@ -204,7 +147,7 @@ class Params(Section):
 
     datasets: dict[Name, DatasetParams]
     models: dict[Name, ModelParams]
-    comparisons: dict[Name, ComparisonParams] = {}
+    comparisons: dict[Name, ComparisonParams] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_references(self) -> "Params":

@@ -24,9 +24,9 @@ from pydantic import ValidationError, create_model
 
 from pipeline.errors import DataError, ParamsError
 from pipeline.idx import encode_idx
-from pipeline.params import Section
 from pipeline.params_errors import describe
 from pipeline.prepared import Feature, InputKind, Task
+from pipeline.sections import Section
 
 BUNDLED_FILE = "rows.npz"
 

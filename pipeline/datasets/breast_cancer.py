@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
-from pipeline.params import Section
 from pipeline.prepared import Feature
 from pipeline.raw import RawDataset, identifier, parse_options, read_arrays, write_arrays
+from pipeline.sections import Section
 
 # Of each measure there are mean, standard error and worst over the nuclei of one picture, in this order. The source
 # gives lengths and areas in no stated unit, and the other measures as ratios.

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_diabetes
 
-from pipeline.params import Section
 from pipeline.prepared import Feature
 from pipeline.raw import RawDataset, parse_options, read_arrays, write_arrays
+from pipeline.sections import Section
 
 # scikit-learn calls the serum measurements s1 to s6. Its description names no units for them; these are the ones in
 # which such magnitudes are reported (a total cholesterol of 189, a blood sugar of 91).

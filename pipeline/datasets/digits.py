@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from pipeline.params import Section
 from pipeline.raw import RawDataset, parse_options, read_arrays, write_arrays
+from pipeline.sections import Section
 
 
 class Options(Section):

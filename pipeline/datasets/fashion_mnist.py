@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.idx import IMAGE_FILES, measure_archive, read_images
-from pipeline.params import Section
 from pipeline.raw import FileSet, RawDataset, RemoteFile, file_digest, parse_options
+from pipeline.sections import Section
 
 HOMES = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.idx import IMAGE_FILES, measure_archive, measure_idx, read_images
-from pipeline.params import Section
 from pipeline.raw import FileSet, RawDataset, RemoteFile, parse_options
+from pipeline.sections import Section
 
 ARCHIVE = "mnist.npz"
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

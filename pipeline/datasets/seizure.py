@@ -11,9 +11,9 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.idx import idx_digest
-from pipeline.params import Section
 from pipeline.prepared import Feature
 from pipeline.raw import FileSet, RawDataset, RemoteFile, parse_options
+from pipeline.sections import Section
 
 RECORDINGS_PER_SET = 100
 SAMPLES_PER_RECORDING = 4_097

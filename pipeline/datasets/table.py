@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.errors import DataError
-from pipeline.params import Section
 from pipeline.prepared import Feature, Task
 from pipeline.raw import RawDataset, identifier, parse_options
+from pipeline.sections import Section
 
 FILE = "table.csv"
 LARGEST = float(np.finfo(np.float32).max)

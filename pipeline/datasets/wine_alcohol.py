@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets import table
-from pipeline.params import Section
 from pipeline.raw import FileSet, RawDataset, RemoteFile, file_digest, parse_options
+from pipeline.sections import Section
 
 FILE = "winequality-white.csv"
 ADDRESS = f"https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/{FILE}"

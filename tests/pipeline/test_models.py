@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from pipeline import params as parameters
+from pipeline import network_params, params
 from pipeline.drawing import describe_layers, draw_model
 from pipeline.errors import ParamsError
 from pipeline.models import build_initializer, build_model, build_regularizer, finish_model
+from pipeline.network_params import MlpParams, NetworkParams
 from pipeline.objectives import ALLOWED_LOSSES, choose_objective
 from pipeline.optimizers import build_optimizer
-from pipeline.params import MlpParams, NetworkParams, TrainParams
+from pipeline.params import TrainParams
 from pipeline.prepared import Description, Feature, Part
 from pipeline.scaling import measure_standardization
 
@@ -127,7 +128,7 @@ def test_every_loss_that_fits_a_task_trains_and_ends_in_an_answer(task, loss):
 
 @pytest.mark.parametrize("task", ALLOWED_LOSSES)
 def test_a_loss_that_does_not_fit_lists_those_that_do(task):
-    for loss in set(typing.get_args(parameters.Loss)) - set(ALLOWED_LOSSES[task]):
+    for loss in set(typing.get_args(params.Loss)) - set(ALLOWED_LOSSES[task]):
         with pytest.raises(ParamsError, match=f"train.loss: '{loss}' does not fit .*Allowed here: '"):
             choose_objective(loss, CLASSIFIERS[task])
 
@@ -139,13 +140,13 @@ def test_the_hinge_counts_what_is_inside_the_margin():
     assert float(objective.keras_loss()(targets, scores)) == pytest.approx((0 + 0.75 + 2) / 3)
 
 
-@pytest.mark.parametrize("activation", typing.get_args(parameters.Activation))
+@pytest.mark.parametrize("activation", typing.get_args(network_params.Activation))
 def test_every_activation_is_reachable(activation):
     model, *_ = build({"architecture": "mlp", "units": [3], "activation": activation})
     assert model.get_layer("hidden_1").activation.__name__ == activation
 
 
-@pytest.mark.parametrize("name", typing.get_args(parameters.Initializer))
+@pytest.mark.parametrize("name", typing.get_args(network_params.Initializer))
 def test_every_initializer_is_reachable(name):
     values = np.asarray(build_initializer(name)((8, 4)))
     assert np.isfinite(values).all()

@@ -1,0 +1,55 @@
+"""The `network` block of a model in `params.yaml`: one class per architecture."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.sections import Count, Fraction, Penalty, Section
+
+Activation = Literal["relu", "softplus", "elu", "selu", "sigmoid", "tanh", "linear", "softmax"]
+Initializer = Literal[
+    "glorot_uniform", "he_normal", "he_uniform", "orthogonal", "random_uniform", "random_normal", "zeros", "constant"
+]
+
+
+class LayerParams(Section):
+    """What every architecture shares: how a hidden layer is activated, started and regularized."""
+
+    activation: Activation = "relu"
+    kernel_initializer: Initializer = "glorot_uniform"
+    dropout: Fraction = 0.0
+    l1: Penalty = 0.0
+    """Weight of the L1 penalty on kernels; with `l2` as well it is the elastic net."""
+    l2: Penalty = 0.0
+    input_scaling: Literal["unit_range", "standardize", "none"] = "unit_range"
+    """`unit_range`: divide by the largest raw value; `standardize`: training mean 0 and deviation 1 per feature."""
+
+
+class MlpParams(LayerParams):
+    """A multilayer perceptron; no `units` at all is softmax (or linear) regression."""
+
+    architecture: Literal["mlp"]
+    units: tuple[Count, ...]
+
+
+class CnnParams(LayerParams):
+    """Convolutions, each but the last followed by max pooling, then a dense output."""
+
+    architecture: Literal["cnn"]
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)]
+    kernel_size: Count = 3
+    pool_size: Count = 2
+
+
+class RnnParams(LayerParams):
+    """Recurrent layers over the rows of an image, or over the samples of a signal."""
+
+    architecture: Literal["rnn"]
+    cell: Literal["simple_rnn", "lstm", "gru"] = "simple_rnn"
+    units: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """One entry per stacked layer."""
+    bidirectional: bool = False
+    activation: Activation = "tanh"
+
+
+NetworkParams = Annotated[MlpParams | CnnParams | RnnParams, Field(discriminator="architecture")]
