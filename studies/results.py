@@ -42,7 +42,7 @@ class Result:
         figures: what was measured.
         parameters: numbers in the network.
         best_epoch: the epoch that was measured.
-        epoch_seconds: median over the epochs, by the clock.
+        epoch_seconds: of processor time, median over the epochs, validation included.
         curves: `epoch` and, by name, a figure for each.
         weights: what `WeightWatch` kept, or empty.
         failure: why there are no figures, or "".

@@ -17,6 +17,27 @@ from studies.runs import Run
 from studies.weights import WeightWatch
 
 
+class EpochClock(keras.callbacks.Callback):
+    """Takes the processor time of each epoch, validation included.
+
+    Attributes:
+        seconds: one entry per epoch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Starts the clock."""
+        self._start = time.process_time()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Stops it."""
+        self.seconds.append(time.process_time() - self._start)
+
+
 def carry_out(run: Run, dataset: Dataset) -> Result:
     """Trains the network of a run and measures it.
 
@@ -30,14 +51,13 @@ def carry_out(run: Run, dataset: Dataset) -> Result:
         The result; one without figures where the training failed.
     """
     prepared, sealed_test = deal(dataset, run)
-    watch = WeightWatch()
+    watch, clock = WeightWatch(), EpochClock()
     start, start_cpu = time.perf_counter(), time.process_time()
     try:
-        fit = fit_network(run.params, prepared, [watch] if run.watch_weights else [], keep=run.keep)
+        fit = fit_network(run.params, prepared, [clock, watch] if run.watch_weights else [clock], keep=run.keep)
     except TrainingError as error:
         return _result(run, dataset, (start, start_cpu), failure=str(error))
     test = _measure(fit, prepared, sealed_test) if sealed_test else None
-    history = fit.history
     return _result(
         run,
         dataset,
@@ -45,8 +65,8 @@ def carry_out(run: Run, dataset: Dataset) -> Result:
         figures=_figures(fit, prepared, test),
         parameters=fit.parameters,
         best_epoch=fit.best_epoch,
-        epoch_seconds=round(float(np.median([entry["seconds"] for entry in history])), 3),
-        curves=thin_curves(history),
+        epoch_seconds=round(float(np.median(clock.seconds)), 3),
+        curves=thin_curves(fit.history),
         weights=tuple(watch.records),
     )
 
