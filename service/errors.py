@@ -41,6 +41,10 @@ class InvalidPayload(ServiceError):
     status = 400
 
 
+class FailedPrecondition(InvalidPayload):
+    """A request that is wrong in a way for which gRPC has a code of its own."""
+
+
 class InvalidJson(InvalidPayload):
     """The body is no JSON document."""
 

@@ -1,7 +1,8 @@
-"""Signatures that take serialized `tf.Example`s, and what they give: for classify and regress.
+"""Signatures that take serialized `tf.Example`s, and what they give: for classify and regress, over REST and gRPC.
 
-What counts is the names of inputs and outputs, not the signature's `method_name`: models saved by TensorFlow 2 state
-`tensorflow/serving/predict` for all of them, and TensorFlow Serving's check of it is off by default.
+What counts is the names of inputs and outputs. Over gRPC the signature's `method_name` counts too; over REST it does
+not: models saved by TensorFlow 2 state `tensorflow/serving/predict` for all of them, and TensorFlow Serving's check of
+it is off by default.
 
 Source:
     TensorFlow Serving, `classifier.cc`, `regressor.cc` and `main.cc`.
@@ -14,7 +15,7 @@ import numpy as np
 from service.engine.interface import Arrays
 from service.engine.repository import Model
 from service.engine.signature import Signature
-from service.errors import InvalidPayload
+from service.errors import FailedPrecondition, InvalidPayload
 
 INPUT = "inputs"
 CLASSES, SCORES, VALUES = "classes", "scores", "outputs"
@@ -39,6 +40,7 @@ def choose_class_outputs(signature: Signature) -> list[str]:
 
     Raises:
         InvalidPayload: it is none.
+        FailedPrecondition: the names of its input or outputs say so.
     """
     check_one_input(signature)
     if len(signature.outputs) not in (1, 2):
@@ -46,7 +48,7 @@ def choose_class_outputs(signature: Signature) -> list[str]:
     check_input("classification", signature)
     wanted = [name for name in (CLASSES, SCORES) if name in signature.outputs]
     if not wanted:
-        raise InvalidPayload(
+        raise FailedPrecondition(
             f'Expected classification signature outputs to contain at least one of "{CLASSES}" or "{SCORES}". '
             f"Signature was: {listed(signature.outputs)}. {advise(signature)}"
         )
@@ -58,13 +60,14 @@ def choose_value_outputs(signature: Signature) -> list[str]:
 
     Raises:
         InvalidPayload: it is none.
+        FailedPrecondition: the names of its input or outputs say so.
     """
     check_one_input(signature)
     if len(signature.outputs) != 1:
         raise InvalidPayload(f"Expected one output Tensor. Outputs: {listed(signature.outputs)}. {advise(signature)}")
     check_input("regression", signature)
     if VALUES not in signature.outputs:
-        raise InvalidPayload(
+        raise FailedPrecondition(
             f'No regression outputs found in SignatureDef: expected "{VALUES}", found {listed(signature.outputs)}. '
             f"{advise(signature)}"
         )
@@ -81,7 +84,7 @@ def check_input(kind: str, signature: Signature) -> None:
     """Refuses signatures whose input has another name, or does not take examples."""
     spec = signature.inputs.get(INPUT)
     if spec is None:
-        raise InvalidPayload(
+        raise FailedPrecondition(
             f'No {kind} inputs found in SignatureDef: expected "{INPUT}", found {listed(signature.inputs)}. '
             f"{advise(signature)}"
         )
@@ -93,9 +96,16 @@ def check_input(kind: str, signature: Signature) -> None:
         )
 
 
+def check_count(signature: Signature, count: int) -> None:
+    """Refuses another number of examples than the input takes."""
+    spec = signature.inputs[INPUT]
+    if not spec.accepts((count,)):
+        raise InvalidPayload(f"There are {count} examples, but input '{INPUT}' takes {list(spec.shape or ())}")
+
+
 def advise(signature: Signature) -> str:
     """Where else to go with a signature that is not for examples."""
-    return f"Its method_name is {signature.method_name}; any signature can be asked by :predict."
+    return f"Its method_name is {signature.method_name}; any signature can be asked to predict."
 
 
 def check_classes(outputs: Arrays, count: int) -> None:

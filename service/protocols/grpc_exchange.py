@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from service.auth import is_loopback
 from service.engine.model import InvalidInput
-from service.errors import InvalidConfiguration, InvalidPayload, ServiceError
+from service.errors import FailedPrecondition, InvalidConfiguration, InvalidPayload, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,6 @@ PROXY_KEYS = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host
 # By this, gRPC clients that retry know when to.
 PUSHBACK = "grpc-retry-pushback-ms"
 MOST_DETAILS = 2000
-
-
-class FailedPrecondition(InvalidPayload):
-    """A request that is wrong in a way for which gRPC has a code of its own."""
 
 
 class Access(Protocol):

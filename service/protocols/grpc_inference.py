@@ -13,19 +13,19 @@ from service.engine.protos import load_protos
 from service.engine.repository import Model, Repository
 from service.engine.signature import Signature
 from service.errors import InvalidPayload, UnsupportedType
-from service.protocols.grpc_exchange import Exchange, Method
-from service.protocols.grpc_inference_results import (
-    CLASSIFY,
-    REGRESS,
-    choose_classification_outputs,
-    choose_regression_outputs,
-    write_classifications,
-    write_regressions,
+from service.protocols.example_signatures import (
+    INPUT,
+    check_count,
+    choose_class_outputs,
+    choose_value_outputs,
+    find_signature,
 )
+from service.protocols.grpc_exchange import Exchange, Method
+from service.protocols.grpc_inference_results import write_classifications, write_regressions
 from service.protocols.grpc_inputs import listed
 from service.protocols.grpc_model_specs import DEFAULT_SIGNATURE, find_by_spec, find_model, state_model
 
-INPUT = "inputs"
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 class Inference:
@@ -86,13 +86,8 @@ class Inference:
     def _answer(self, method: str, request: Any, response: Any, exchange: Exchange) -> None:
         model = find_model(self._repository, request, exchange)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        signature = model.signatures.get(name)
-        if signature is None:
-            raise InvalidPayload(
-                f"No signature was found with the name: {name[:256]}. Signatures: {listed(model.signatures)}"
-            )
+        wanted = check_signature(method, find_signature(model, name))
         exchange.signature = name
-        wanted = check_signature(method, signature)
         examples = read_examples(request.input)
         outputs = run(model, name, examples, wanted, exchange)
         state_model(response.model_spec, model, name)
@@ -171,10 +166,8 @@ def check_signature(method: str, signature: Signature) -> list[str]:
             f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}. "
             "Such signatures are called by Predict."
         )
-    if len(signature.inputs) != 1:
-        raise InvalidPayload(f"Expected one input Tensor. Inputs: {listed(signature.inputs)}")
-    choose = choose_classification_outputs if method == CLASSIFY else choose_regression_outputs
-    return choose(signature, INPUT)
+    choose = choose_class_outputs if method == CLASSIFY else choose_value_outputs
+    return choose(signature)
 
 
 def read_examples(source: Any) -> np.ndarray:
@@ -198,15 +191,10 @@ def run(model: Model, name: str, examples: np.ndarray, wanted: list[str], exchan
     """Runs a signature on examples.
 
     Raises:
-        InvalidPayload: the signature takes no examples.
+        InvalidPayload: the signature takes another number of examples.
         ServiceError: as `Engine.call` says.
     """
-    spec = model.signatures[name].inputs[INPUT]
-    if spec.dtype != "DT_STRING" or not spec.accepts(examples.shape):
-        raise InvalidPayload(
-            f"Signature {name} takes no serialized examples: its input is {spec.dtype} of shape "
-            f"{'any' if spec.shape is None else list(spec.shape)}, expected DT_STRING of shape [-1]."
-        )
+    check_count(model.signatures[name], len(examples))
     return model.call(name, {INPUT: examples}, wanted, exchange.deadline)
 
 

@@ -11,8 +11,8 @@ from service.engine.protos import load_protos
 from service.engine.repository import Repository
 from service.engine.signature import Signature, TensorSpec
 from service.engine.tensor_protos import encode_tensor
-from service.errors import InvalidPayload
-from service.protocols.grpc_exchange import Exchange, FailedPrecondition, Method
+from service.errors import FailedPrecondition, InvalidPayload
+from service.protocols.grpc_exchange import Exchange, Method
 from service.protocols.grpc_inputs import check_filter, decode_inputs, listed
 from service.protocols.grpc_model_specs import DEFAULT_SIGNATURE, find_model, state_model
 

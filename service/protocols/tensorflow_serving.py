@@ -17,6 +17,7 @@ Source:
     TensorFlow Serving, `http_rest_api_handler.cc`, `http_rest_api_util.cc`, `json_tensor.cc` and `docs/api_rest.md`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response
@@ -94,35 +95,35 @@ def add_model_routes(routes: Blueprint, repository: Repository) -> None:
 def add_example_routes(routes: Blueprint, repository: Repository, settings: Settings) -> None:
     """Adds the routes whose inputs are `tf.Example`s."""
 
+    nan_tokens = settings.nan_tokens
+
     @routes.post("/<model:model>:classify")
     @routes.post("/<model:model>/versions/<version:version>:classify")
     @routes.post("/<model:model>/labels/<label:label>:classify")
     def classify(model: str, version: str | None = None, label: str | None = None) -> Response:
-        prediction.note_model(repository, model)
-        number = parse_version(version)
-        document = parse_document(read_body(settings), nan_tokens=settings.nan_tokens)
-        name = read_signature_name(document)
-        loaded = repository.find(model, number, label)
-        wanted = example_signatures.choose_class_outputs(example_signatures.find_signature(loaded, name))
-        outputs, count = run(loaded, name, wanted, document)
+        outputs, count = answer(model, version, label, example_signatures.choose_class_outputs)
         example_signatures.check_classes(outputs, count)
         classes, scores = outputs.get(example_signatures.CLASSES), outputs.get(example_signatures.SCORES)
-        return Response(encode_classes(classes, scores, nan_tokens=settings.nan_tokens), content_type=JSON)
+        return Response(encode_classes(classes, scores, nan_tokens=nan_tokens), content_type=JSON)
 
     @routes.post("/<model:model>:regress")
     @routes.post("/<model:model>/versions/<version:version>:regress")
     @routes.post("/<model:model>/labels/<label:label>:regress")
     def regress(model: str, version: str | None = None, label: str | None = None) -> Response:
+        outputs, count = answer(model, version, label, example_signatures.choose_value_outputs)
+        example_signatures.check_values(outputs, count)
+        return Response(encode_values(outputs[example_signatures.VALUES], nan_tokens=nan_tokens), content_type=JSON)
+
+    def answer(
+        model: str, version: str | None, label: str | None, choose: Callable[[Signature], list[str]]
+    ) -> tuple[Any, int]:
         prediction.note_model(repository, model)
         number = parse_version(version)
-        document = parse_document(read_body(settings), nan_tokens=settings.nan_tokens)
+        document = parse_document(read_body(settings), nan_tokens=nan_tokens)
         name = read_signature_name(document)
         loaded = repository.find(model, number, label)
-        wanted = example_signatures.choose_value_outputs(example_signatures.find_signature(loaded, name))
-        outputs, count = run(loaded, name, wanted, document)
-        example_signatures.check_values(outputs, count)
-        values = outputs[example_signatures.VALUES]
-        return Response(encode_values(values, nan_tokens=settings.nan_tokens), content_type=JSON)
+        wanted = choose(example_signatures.find_signature(loaded, name))
+        return run(loaded, name, wanted, document)
 
 
 def run(model: Model, name: str, wanted: list[str], document: dict[str, Any]) -> tuple[Any, int]:
@@ -132,12 +133,8 @@ def run(model: Model, name: str, wanted: list[str], document: dict[str, Any]) ->
         ServiceError: the examples do not fit the model, or the engine did not answer.
     """
     examples = decode_examples(document)
-    spec = model.signatures[name].inputs[example_signatures.INPUT]
-    if not spec.accepts(examples.shape):
-        raise InvalidPayload(
-            f"There are {len(examples)} examples, but input '{spec.name}' takes {list(spec.shape or ())}"
-        )
-    return prediction.predict(model, name, {spec.name: examples}, wanted), len(examples)
+    example_signatures.check_count(model.signatures[name], len(examples))
+    return prediction.predict(model, name, {example_signatures.INPUT: examples}, wanted), len(examples)
 
 
 def read_body(settings: Settings) -> bytes:

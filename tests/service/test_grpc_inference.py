@@ -105,7 +105,7 @@ def test_several_signatures_for_the_same_examples(client):
         ),
         (
             lambda: classify_request([1], "arrays"), "INVALID_ARGUMENT",
-            "Signature arrays takes no serialized examples: its input is DT_FLOAT of shape [-1, 2]",
+            "The signature takes no serialized examples: its input 'inputs' is DT_FLOAT of shape [-1, 2]",
         ),
     ],
 )  # fmt: skip
