@@ -2,7 +2,7 @@
 
 import itertools
 
-from pipeline.params import CnnParams, MlpParams, NetworkParams
+from pipeline.network_params import CnnParams, MlpParams, NetworkParams
 from studies.runs import Run
 
 ROWS = {"mnist": 60_000, "fashion_mnist": 3_614, "wine_alcohol": 3_918, "seizure": 9_200}

@@ -9,8 +9,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
-from pipeline.params import ComparisonParams, Count, Name, NetworkParams, Section, Seed, TrainParams
+from pipeline.network_params import NetworkParams
+from pipeline.params import ComparisonParams, Name, Seed, TrainParams
 from pipeline.params_errors import describe
+from pipeline.sections import Count, Section
 
 Patch = dict[str, Any]
 """What differs from the row, by dotted place: `{train.optimizer.learning_rate: 0.1}`."""
