@@ -35,6 +35,8 @@ RESTARTING = "The engine is being started again."
 SETTLED_SECONDS = 10.0
 MOST_SECONDS_BETWEEN_STARTS = 30.0
 TICK_SECONDS = 0.2
+# The status of an engine whose settings name what is not there, or cannot be read.
+REFUSED = 2
 # Beyond KILN_GRACEFUL_TIMEOUT_SECONDS, for what is left to do after the last answer.
 SPARE_SECONDS = 5.0
 # sockaddr_un.sun_path has 108 bytes on Linux and 104 on macOS, one of them for the end.
@@ -66,9 +68,10 @@ class Child:
         self.started = time.monotonic()
         self.process = subprocess.Popen(self.command)
 
-    def has_ended(self) -> bool:
-        """Whether it was started and has ended."""
-        return self.process is not None and self.process.poll() is not None
+    def has_ended(self, status: int | None = None) -> bool:
+        """Whether it was started and has ended; with a status, whether with that one."""
+        ended = None if self.process is None else self.process.poll()
+        return ended is not None and status in (None, ended)
 
     def tell(self, number: int) -> None:
         """Sends a signal, if it runs."""
@@ -116,7 +119,7 @@ class Supervisor:
         """Runs the service.
 
         Returns:
-            0 after it was told to stop, 1 where HTTP could not be served.
+            0 after it was told to stop, 1 where HTTP could not be served, 2 where the engine refuses its settings.
         """
         self._board.publish(Catalog(obstacle=STARTING, starting=True))
         self._listen_to_signals()
@@ -150,6 +153,9 @@ class Supervisor:
             if self.fronts[0].has_ended():
                 logger.error("The HTTP front ended, and the service with it")
                 return 1
+            if not self._announced and self.engine.has_ended(REFUSED):
+                # It has said why. Later the same may pass: a file that is being written, say.
+                return REFUSED
             for child in (self.engine, *self.fronts[1:]):
                 self._revive(child)
             if not self._announced:

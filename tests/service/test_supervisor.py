@@ -257,6 +257,13 @@ def test_the_http_fronts_end_is_the_services(folder):
     assert wait_for_lines(log, 2) == ["engine", "engine ends"]
 
 
+def test_an_engine_that_refuses_its_settings_ends_the_service(folder):
+    process = drive(folder, script("echo No such file >&2; exit 2"), script("exec sleep 60"))
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2
+    assert "No such file" in errors
+
+
 def test_an_engine_that_dies_is_started_again_and_hangups_reach_the_fronts(folder):
     log = folder / "log"
     front = script(f"trap 'echo again >> {log}' HUP; trap 'exit 0' TERM; while :; do sleep 0.02; done")
