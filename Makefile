@@ -12,8 +12,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run repro serve test check-published lint format lock plots bench soak bench-reloads fuzz image \
-	test-image clean
+.PHONY: help install run repro studies studies-again serve test check-published lint format lock plots bench soak \
+	bench-reloads fuzz image test-image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,13 @@ run: install ## train and publish the bundled data sets, then serve them on http
 repro: install ## run the whole pipeline: every data set and model of params.yaml
 	@python -m pipeline.mend
 	dvc repro
+
+studies: install ## train the published tables again, what is missing of them, and write studies/report.html
+	@python -m pipeline.mend
+	dvc repro studies/dvc.yaml
+
+studies-again: install ## train some rows once more and compare the verdicts: make studies-again ROWS="D4 A1"
+	python -m studies.run --fresh $(if $(ROWS),--rows $(ROWS))
 
 serve: install ## serve what the model repository holds
 	@exec python -m service

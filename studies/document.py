@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Text; words between backticks are code."""
+    """Text; words between backticks are code, between double asterisks strong."""
 
     text: str
 

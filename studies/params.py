@@ -10,9 +10,9 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
 from pipeline.network_params import NetworkParams
-from pipeline.params import ComparisonParams, Name, Seed, TrainParams
+from pipeline.params import ComparisonParams, TrainParams
 from pipeline.params_errors import describe
-from pipeline.sections import Count, Section
+from pipeline.sections import Count, Name, Section, Seed
 
 Patch = dict[str, Any]
 """What differs from the row, by dotted place: `{train.optimizer.learning_rate: 0.1}`."""

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,6 @@ class Results:
     def forget(self, run: Run) -> None:
         """Reads the result from its file again when it is asked for next."""
         self._read.pop(run.file, None)
-
-    def unused(self, runs: Sequence[Run]) -> Iterator[Path]:
-        """Files in the folder that belong to none of the runs."""
-        files = {self.folder / run.file for run in runs}
-        yield from (path for path in sorted(self.folder.rglob("*.json")) if path not in files)
 
 
 def load_result(path: Path) -> Result | None:

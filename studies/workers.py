@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.backend import start_keras
 from pipeline.params import load_params
 from studies.results import Result, save_result
 from studies.runs import Run
+
+if TYPE_CHECKING:
+    from studies.material import Dataset
 
 ONE_THREAD = {
     "TF_NUM_INTRAOP_THREADS": "1",
@@ -81,8 +85,8 @@ def carry_out_and_save(run: Run, root: Path, results_folder: Path) -> Result:
     return result
 
 
-@functools.lru_cache(maxsize=1)
-def _dataset(name: str, root: Path) -> object:
+@functools.lru_cache(maxsize=2)
+def _dataset(name: str, root: Path) -> "Dataset":
     from studies.material import load_dataset
 
     return load_dataset(name, load_params(root / "params.yaml"), root)

@@ -14,9 +14,10 @@ from service.settings import NOT_OURS, Settings, show_default, variable_name
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("fetch", "prepare", "train", "evaluate", "export", "publish")
-SOURCES = sorted(path for folder in ("pipeline", "service") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("pipeline", "service", "studies") for path in (ROOT / folder).rglob("*.py"))
 PIPELINE = [path for path in SOURCES if path.is_relative_to(ROOT / "pipeline")]
 SERVICE = [path for path in SOURCES if path.is_relative_to(ROOT / "service")]
+STUDIES = [path for path in SOURCES if path.is_relative_to(ROOT / "studies")]
 
 
 def relative(path: Path) -> str:
@@ -64,10 +65,16 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
+@pytest.mark.parametrize("path", [*PIPELINE, *SERVICE], ids=relative)
 def test_the_halves_never_import_each_other(path):
     other = "service" if path in PIPELINE else "pipeline"
-    assert other not in roots(imports(path)), f"{relative(path)} imports {other}"
+    assert not {other, "studies"} & roots(imports(path)), relative(path)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=relative)
+def test_studies_import_the_pipeline_only(path):
+    assert "service" not in roots(imports(path))
+    assert "tensorflow" not in roots(imports(path)), "studies train through the pipeline"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -146,6 +153,15 @@ def test_each_stage_depends_on_the_code_that_it_runs(stage):
     needed = {relative(path) for path in closure(ROOT / f"{module.replace('.', '/')}.py")}
     needed -= {"pipeline/__init__.py", "pipeline/datasets/__init__.py"}
     assert listed == needed, f"stage {stage}: missing {needed - listed}, superfluous {listed - needed}"
+
+
+@pytest.mark.parametrize("stage", ["run", "report"])
+def test_the_studies_depend_on_their_own_code(stage):
+    """Not on the pipeline's: a result belongs to a configuration and to data."""
+    block = yaml.safe_load((ROOT / "studies" / "dvc.yaml").read_text())["stages"][stage]
+    needed = {relative(path) for path in closure(ROOT / "studies" / f"{stage}.py") if path in STUDIES}
+    listed = {dep for dep in block["deps"] if dep.startswith("studies/") and dep.endswith(".py")}
+    assert listed == needed - {"studies/__init__.py"}
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
