@@ -13,7 +13,7 @@ from studies.plots import (
     draw_sweep,
     draw_wine_curves,
 )
-from studies.schedule import describe_seconds
+from studies.schedule import count_runs, describe_seconds
 from studies.tables import distinct_table, rows_table, search_table, variants_table
 from studies.verdicts import WORDS, measured
 
@@ -68,14 +68,14 @@ def _effort(evidence: Evidence) -> str:
     used = evidence.used
     spent = describe_seconds(sum(result.cpu_seconds for result in used))
     text = (
-        f"{len(used)} runs took {spent} of processor time, one thread each, within "
+        f"{count_runs(len(used))} took {spent} of processor time, one thread each, within "
         f"{describe_seconds(busy_seconds(used))} by the clock, pauses for other work included."
     )
     missing = len(evidence.missing)
     if not missing:
         return f"{text} Nothing is missing."
     return (
-        f"{text} **{missing} of {len(used) + missing} runs are missing**, and searches may follow from them: "
+        f"{text} **{missing} of {count_runs(len(used) + missing)} missing**, and searches may follow from them: "
         f"{COMMAND} carries them out."
     )
 

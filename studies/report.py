@@ -13,6 +13,7 @@ from studies.evidence import Evidence
 from studies.page import render_page
 from studies.params import load_studies
 from studies.results import Results
+from studies.schedule import count_runs
 
 PAGE = "report.html"
 MARKDOWN = "REPORT.md"
@@ -32,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write(folder / PAGE, render_page(document))
     _write(folder / MARKDOWN, render_markdown(document, PAGE))
     missing = len(evidence.missing)
-    state = f"{missing} runs are missing: python -m studies.run" if missing else "nothing is missing"
-    print(f"{folder / MARKDOWN} and {folder / PAGE} from {len(evidence.used)} runs; {state}.")  # noqa: T201
+    state = f"{count_runs(missing)} missing: python -m studies.run" if missing else "nothing is missing"
+    print(f"{folder / MARKDOWN} and {folder / PAGE} from {count_runs(len(evidence.used))}; {state}.")  # noqa: T201
     return 0
 
 

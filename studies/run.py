@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from studies.comparison import compare
 from studies.params import StudiesParams, load_studies
 from studies.results import Result, Results
 from studies.runs import Run
-from studies.schedule import Clock, describe_result, describe_seconds, missing_runs
+from studies.schedule import Clock, count_runs, describe_result, describe_seconds, missing_runs
 from studies.workers import carry_out_and_save, worker_processes
 
 TICK_SECONDS = 5.0
@@ -138,15 +138,17 @@ def _rows(studies: StudiesParams, asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(asked) or tuple(studies.rows)
 
 
-def _checksums(studies: StudiesParams, names: Sequence[str], root: Path) -> dict[str, str]:
-    """Checksums of those data sets that are here; results made from other data are out of date."""
+def _checksums(names: Iterable[str], root: Path) -> dict[str, str]:
+    """Checksums of data sets, read from `data/raw`.
+
+    Raises:
+        DataError: one is not there; the message says how to bring it.
+    """
     # Imports what reads data, which --help does not need.
     from studies.material import load_dataset
 
     params = load_params(root / "params.yaml")
-    used = {studies.splits[studies.row(name).split].dataset for name in names}
-    here = [name for name in sorted(used) if (root / "data" / "raw" / name).is_dir()]
-    return {name: load_dataset(name, params, root).description.checksum for name in here}
+    return {name: load_dataset(name, params, root).description.checksum for name in sorted(names)}
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -170,11 +172,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _run(arguments: argparse.Namespace) -> int:
     studies, root = load_studies(arguments.params), arguments.root
     names = _rows(studies, arguments.rows)
-    kept = Results(root / RESULTS, _checksums(studies, names, root))
+    used = {studies.splits[studies.row(name).split].dataset for name in names}
+    here = {name for name in used if (root / "data" / "raw" / name).is_dir()}
+    # Results made from other data are out of date; without the data, as after a clone, there is nothing to compare.
+    kept = Results(root / RESULTS, _checksums(here, root))
     results = Results(root / FRESH) if arguments.fresh else kept
+    _checksums({run.params.dataset for run in missing_runs(studies, names, results)} - here, root)
     done = carry_out_missing(Work(studies, names, root, results, arguments.workers))
     if not arguments.fresh:
-        print(f"{done} runs carried out; nothing is missing." if done else "Nothing is missing.")  # noqa: T201
+        print(f"{count_runs(done)} carried out; nothing is missing." if done else "Nothing is missing.")  # noqa: T201
         return 0
     sentences, are_equal = compare(studies, names, kept, results)
     print("\n".join(sentences))  # noqa: T201

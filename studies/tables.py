@@ -7,7 +7,7 @@ from studies.document import Table
 from studies.evidence import Evidence
 from studies.params import RowParams
 from studies.results import Result
-from studies.schedule import describe_seconds
+from studies.schedule import count_runs, describe_seconds
 from studies.verdicts import WORDS, Judgement, judged_part, measured, metric_of, reported_figure, shortfall
 
 NOTHING = ""
@@ -106,7 +106,7 @@ def _stated_cells(evidence: Evidence, name: str, row: RowParams, judgement: Judg
     reported = row.reported
     verdict = WORDS[judgement.kind] if not judgement.setting else NOTHING
     if judgement.kind == "unfinished":
-        verdict = f"unfinished, {len(judgement.missing)} runs missing"
+        verdict = f"unfinished, {count_runs(len(judgement.missing))} missing"
     return (
         name,
         row.title,
