@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from studies.document import Document, Paragraph, Picture, Section
+from studies.document import Document, Paragraph, Picture, Section, Table
 from studies.evidence import Evidence, busy_seconds
 from studies.plots import (
     draw_broken_weights,
@@ -15,7 +15,7 @@ from studies.plots import (
 )
 from studies.schedule import count_runs, describe_seconds
 from studies.tables import distinct_table, rows_table, search_table, variants_table
-from studies.verdicts import WORDS, measured
+from studies.verdicts import WORDS, judged_part, measured
 
 TITLE = "The published tables again"
 COMMAND = "`python -m studies.run`"
@@ -33,7 +33,8 @@ def write_report(evidence: Evidence) -> Document:
     return Document(
         TITLE,
         (
-            Section("", (*_opening(evidence), *draw_overview(evidence))),
+            Section("", tuple(_opening(evidence))),
+            *[Section("All rows at a glance", (picture,)) for picture in draw_overview(evidence)],
             _text(evidence, "keras", draw_first_curves(evidence)),
             *_sweeps(evidence),
             _text(evidence, "quick_reference", [*draw_wine_curves(evidence), *draw_overfitting(evidence)]),
@@ -60,8 +61,21 @@ def _opening(evidence: Evidence) -> list[Paragraph]:
             f"over its seeds is at most {tolerance['accuracy']} below the reported accuracy, or at most "
             f"{tolerance['mae_standardized']} above the reported standardized error."
         ),
+        *(Paragraph(text) for text in _verdicts(evidence)),
         Paragraph(_effort(evidence)),
     ]
+
+
+def _verdicts(evidence: Evidence) -> list[str]:
+    """Which rows have which verdict, those with another setting by setting."""
+    names: dict[str, list[str]] = {}
+    for name, judgement in evidence.judgements.items():
+        if judgement.kind in ("as stated", "another setting", "not replicated"):
+            is_found = judgement.kind == "another setting"
+            words = f"replicated with {judgement.setting}" if is_found else WORDS[judgement.kind]
+            only = " (on validation)" if judged_part(evidence.row(name)) == "validation" else ""
+            names.setdefault(words, []).append(name + only)
+    return [f"**{words[:1].upper()}{words[1:]}**: {', '.join(rows)}." for words, rows in sorted(names.items())]
 
 
 def _effort(evidence: Evidence) -> str:
@@ -120,13 +134,19 @@ def _sweeps(evidence: Evidence) -> list[Section]:
                 block
                 for name in (*words, "A12")
                 for block in (
-                    Paragraph(f"**{name}**, {evidence.row(name).title}. {_best(evidence, name)}"),
-                    variants_table(evidence, name),
+                    Paragraph(f"**{name}**, {evidence.row(name).title}. {_best(evidence, name)}".strip()),
+                    *_settings(evidence, name),
                     *(draw_sweep(evidence, name, words[name], with_seconds=name == "A10") if name in words else []),
                 )
             ),
         )
     ]
+
+
+def _settings(evidence: Evidence, name: str) -> list[Paragraph | Table]:
+    if any(results for _, results in evidence.settings(name)):
+        return [variants_table(evidence, name)]
+    return [Paragraph(f"Not carried out yet: {COMMAND[:-1]} --rows {name}`.")]
 
 
 def _best(evidence: Evidence, name: str) -> str:
@@ -150,7 +170,7 @@ def _broken(evidence: Evidence) -> Section:
     if len(looks) == len(networks):
         blocks += [distinct_table(looks), *draw_broken_weights(evidence)]
     else:
-        blocks.append(Paragraph(f"Not carried out yet: {COMMAND} `--rows B2 B3`."))
+        blocks.append(Paragraph(f"Not carried out yet: {COMMAND[:-1]} --rows B2 B3`."))
     return Section("B3: the network broken on purpose", tuple(blocks))
 
 
@@ -160,7 +180,7 @@ def _readings(evidence: Evidence) -> Section:
         "269,322 parameters, the number that the text gives, so every row is run with the first two sizes. D16 in both "
         "readings:"
     )
-    return Section("D16 in both readings", (Paragraph(text), variants_table(evidence, "D16")))
+    return Section("D16 in both readings", (Paragraph(text), *_settings(evidence, "D16")))
 
 
 def _recurrent(evidence: Evidence) -> Section:
@@ -169,9 +189,7 @@ def _recurrent(evidence: Evidence) -> Section:
         f"so all five are trained for {evidence.row('R1').train.epochs} epochs with one seed: enough for the order of "
         "times, not for final figures."
     )
-    return Section(
-        "Other recurrent networks", (Paragraph(text), variants_table(evidence, "R1"), *draw_recurrent(evidence))
-    )
+    return Section("Other recurrent networks", (Paragraph(text), *_settings(evidence, "R1"), *draw_recurrent(evidence)))
 
 
 def _method(evidence: Evidence) -> Section:

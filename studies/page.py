@@ -21,9 +21,9 @@ a { color: inherit; text-underline-offset: .2em; }
 code { font: .9em ui-monospace, monospace; background: var(--band); padding: .1em .35em; border-radius: 3px; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; min-width: 40%; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: .35rem 1rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--quiet); vertical-align: bottom; }
-th.number, td.number { text-align: right; white-space: nowrap; }
+th.number, td.number { text-align: right; } td.number { white-space: nowrap; }
 tbody tr:hover { background: var(--band); }
 .as-stated { color: var(--good); font-weight: 600; } .another-setting { color: var(--other); font-weight: 600; }
 .not-replicated { color: var(--bad); font-weight: 600; } .unfinished, .nothing-reported { color: var(--quiet); }

@@ -43,7 +43,7 @@ def rows_table(evidence: Evidence, names: Sequence[str]) -> Table:
         if judgement.setting:
             rows.append(_setting_cells(evidence, row, judgement))
             marks.append(judgement.kind)
-    return Table(ROW_HEADER, tuple(rows), frozenset({4, 5, 6}), tuple(marks))
+    return Table(ROW_HEADER, tuple(rows), frozenset({2, 3, 4, 5, 6}), tuple(marks))
 
 
 def search_table(evidence: Evidence) -> Table:
