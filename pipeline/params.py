@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -14,6 +14,7 @@ from pipeline.params_errors import describe
 from pipeline.sections import Count, Fraction, Name, Positive, Section, Seed
 
 Loss = Literal["mean_squared_error", "mean_absolute_error", "categorical_crossentropy", "binary_crossentropy", "hinge"]
+SectionType = TypeVar("SectionType", bound=Section)
 
 
 class SplitParams(Section):
@@ -203,14 +204,28 @@ def load_params(path: Path) -> Params:
         ParamsError: the file is missing, is not YAML, or holds an unknown key or a value out of range. The message
             names the place in dots (`models.digits.train.epochs`), what was expected and what was received.
     """
+    return parse_params(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Reads a parameter file without checking what it says.
+
+    Args:
+        path: a YAML file.
+
+    Returns:
+        Nested mappings, lists and scalars.
+
+    Raises:
+        ParamsError: the file is missing or is not YAML.
+    """
     try:
         # The reader that DVC uses: YAML 1.2, in which 1e-3 is a number.
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"No parameter file at {path}. Run from the project's folder or pass --params.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {error}") from None
-    return parse_params(document, str(path))
 
 
 def parse_params(document: Any, origin: str) -> Params:
@@ -226,11 +241,28 @@ def parse_params(document: Any, origin: str) -> Params:
     Raises:
         ParamsError: see `load_params`.
     """
+    return parse_sections(Params, document, origin)
+
+
+def parse_sections(kind: type[SectionType], document: Any, origin: str) -> SectionType:
+    """Checks a document, or a part of one, that one class describes.
+
+    Args:
+        kind: the class.
+        document: nested mappings, lists and scalars, as YAML gives them.
+        origin: where they came from, for the message.
+
+    Returns:
+        The checked object.
+
+    Raises:
+        ParamsError: see `load_params`.
+    """
     try:
         # In JSON mode a list is a tuple, while strict types still keep "3" from passing for 3.
-        return TypeAdapter(Params).validate_json(json.dumps(document, default=str))
+        return TypeAdapter(kind).validate_json(json.dumps(document, default=str))
     except ValidationError as error:
-        raise ParamsError(f"{origin}: {describe(error, Params)}") from None
+        raise ParamsError(f"{origin}: {describe(error, kind)}") from None
     except ParamsError as error:
         raise ParamsError(f"{origin}: {error}") from None
 

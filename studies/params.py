@@ -1,17 +1,13 @@
 """`studies/params.yaml` as frozen, checked objects; the networks and trainings are the pipeline's own sections."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field, model_validator
 
 from pipeline.errors import ParamsError
 from pipeline.network_params import NetworkParams
-from pipeline.params import ComparisonParams, TrainParams
-from pipeline.params_errors import describe
+from pipeline.params import ComparisonParams, TrainParams, parse_sections, read_yaml
 from pipeline.sections import Count, Name, Section, Seed
 
 Patch = dict[str, Any]
@@ -130,13 +126,7 @@ def load_studies(path: Path) -> StudiesParams:
     Raises:
         ParamsError: the file is missing, is not YAML, or holds an unknown key or a wrong value.
     """
-    try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"No parameter file at {path}. Run from the project's folder or pass --params.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {error}") from None
-    return _validate(StudiesParams, document, str(path))
+    return parse_sections(StudiesParams, read_yaml(path), str(path))
 
 
 def trained_params(row: RowParams, dataset: str, seed: Seed, patch: Patch, where: str) -> ComparisonParams:
@@ -165,14 +155,4 @@ def trained_params(row: RowParams, dataset: str, seed: Seed, patch: Patch, where
         for key in path:
             section = section.setdefault(key, {})
         section[last] = value
-    return _validate(ComparisonParams, block, where)
-
-
-def _validate(kind: type[Any], document: Any, origin: str) -> Any:
-    try:
-        # In JSON mode a list is a tuple, while strict types still keep "3" from passing for 3.
-        return TypeAdapter(kind).validate_json(json.dumps(document, default=str))
-    except ValidationError as error:
-        raise ParamsError(f"{origin}: {describe(error, kind)}") from None
-    except ParamsError as error:
-        raise ParamsError(f"{origin}: {error}") from None
+    return parse_sections(ComparisonParams, block, where)

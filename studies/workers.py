@@ -25,7 +25,7 @@ ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Two networks side by side, a thread each, take less time than one after the other with two threads each."""
+"""Each network has a core of its own, and none waits for another."""
 
 
 @contextmanager
