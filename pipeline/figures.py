@@ -6,6 +6,7 @@ CLASSIFICATION = {
     "recall": "recall",
     "f1": "F1",
     "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
     "expected_calibration_error": "expected calibration error",
 }
 """Key and words of a classifier's figures."""
@@ -18,5 +19,7 @@ REGRESSION = {
 }
 """Key and words of a regression's figures."""
 WORDS = CLASSIFICATION | REGRESSION
-ERRORS = frozenset({"expected_calibration_error", "mae", "rmse", "mae_standardized", "rmse_standardized"})
+ERRORS = frozenset(
+    {"log_loss", "expected_calibration_error", "mae", "rmse", "mae_standardized", "rmse_standardized"}
+)
 """The figures of which less is better."""

@@ -86,6 +86,7 @@ def describe(name: str, raw: RawDataset, splits: dict[str, dict[str, Any]]) -> D
         checksum=raw.checksum(),
         partial=raw.partial,
         splits=splits,
+        is_signal=raw.is_signal,
     )
 
 

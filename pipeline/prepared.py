@@ -50,6 +50,7 @@ class Description:
         checksum: SHA-256 of the raw arrays in a fixed order, in hexadecimal.
         partial: why the data is not the whole data set, or "" where it is. Every figure made from it repeats this.
         splits: by split name: how it was made and how many rows and, per class, labels each part has.
+        is_signal: the columns are samples of one signal in order of time.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Description:
     checksum: str
     partial: str
     splits: dict[str, dict[str, Any]]
+    is_signal: bool = False
 
     @property
     def input_name(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
+    log_loss,
     mean_absolute_error,
     precision_recall_fscore_support,
     r2_score,
@@ -42,6 +43,7 @@ def score_classes(truth: np.ndarray, probabilities: np.ndarray, threshold: float
         "recall": float(recall),
         "f1": float(f1),
         "roc_auc": area_under_roc(truth, probabilities),
+        "log_loss": float(log_loss(truth, probabilities, labels=np.arange(count))),
         "expected_calibration_error": calibration_error(truth, probabilities),
     }
 

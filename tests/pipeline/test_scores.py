@@ -123,3 +123,9 @@ def test_precision_is_read_at_the_recall_that_is_reached():
     table = precision_recall_table(np.array([1, 0, 1]), binary([0.9, 0.8, 0.7]), ("no", "yes")).set_index("recall")
     assert table["yes"].loc[0.5] == 1.0
     assert table["yes"].loc[1.0] == pytest.approx(2 / 3, abs=1e-4)
+
+
+def test_the_log_loss_is_that_of_the_true_class():
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)
+    expected = (np.log(2) + np.log(4)) / 2
+    assert score_classes(np.array([0, 1]), probabilities, 0.5)["log_loss"] == pytest.approx(expected)
