@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK = "#010203"
 """Stands for `currentColor`, which matplotlib does not know."""
@@ -62,11 +63,13 @@ class Panel:
 
     Attributes:
         lines: what is drawn.
-        axes: matplotlib's properties of the axes: `xlabel`, `ylabel`, `title`, `xscale`, `ylim` ...
+        axes: matplotlib's properties of the axes: `xlabel`, `ylabel`, `xscale`, `ylim` ...
+        ticks: labels by place on the horizontal axis; None for round numbers that fit.
     """
 
     lines: Sequence[Line]
     axes: Mapping[str, object]
+    ticks: Mapping[float, str] | None = None
 
 
 def draw_panels(panels: Sequence[Panel], height: float = 3.0) -> str:
@@ -141,8 +144,8 @@ def to_svg(figure: Figure) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Two decimals of a point are finer than a screen.
-    text = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", text)
+    # Within tags, which leaves labels alone: two decimals of a point are finer than a screen.
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag[0]), text)
     text = re.sub(r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend)_\d+"', "", text)
     return text.replace(INK, "currentColor").replace("\n", " ").replace("  ", "")
 
@@ -151,6 +154,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         axes.plot(line.x, line.y, line.style, color=COLOURS[line.colour % len(COLOURS)], label=line.label or None)
     axes.set(**panel.axes)
+    if panel.ticks:
+        axes.set_xticks(list(panel.ticks), list(panel.ticks.values()), minor=False)
+        axes.set_xticks([], minor=True)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if any(line.label for line in panel.lines):
         axes.legend()
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from studies.params import RowParams, StudiesParams
 from studies.results import Result, Results
-from studies.runs import Run, candidates, fixed_runs, search_run, setting_runs
+from studies.runs import Run, candidates, fixed_runs, search_runs, setting_runs
 from studies.verdicts import Judgement, judge
 
 
@@ -66,7 +66,7 @@ class Evidence:
         found = []
         for label, patch in candidates(self.studies, self.row(name)):
             if label in tried:
-                found.append(search_run(self.studies, name, label, patch))
+                found += search_runs(self.studies, name, label, patch)
             if label == judgement.setting:
                 found += setting_runs(self.studies, name, label, patch)
         return found

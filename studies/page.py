@@ -10,7 +10,7 @@ STYLE = """
   --band: #f3f5f6; --good: #1f7a4d; --other: #9a6700; --bad: #b3362c; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14181c; --ink: #e3e7ea; --quiet: #98a2ac;
   --line: #30383f; --band: #1b2126; --good: #5cc792; --other: #e0b04a; --bad: #f08a80; } }
-body { margin: 0 auto; max-width: 68rem; padding: 2.5rem 1.25rem 5rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 76rem; padding: 2.5rem 1.25rem 5rem; background: var(--paper); color: var(--ink);
   font: 15px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; }
 h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
@@ -25,7 +25,8 @@ th, td { padding: .35rem 1rem .35rem 0; text-align: left; vertical-align: top; b
 th { font-weight: 600; color: var(--quiet); vertical-align: bottom; }
 th.number, td.number { text-align: right; } td.number { white-space: nowrap; }
 tbody tr:hover { background: var(--band); }
-.as-stated { color: var(--good); font-weight: 600; } .another-setting { color: var(--other); font-weight: 600; }
+.as-stated { color: var(--good); font-weight: 600; white-space: nowrap; }
+.another-setting { color: var(--other); font-weight: 600; }
 .not-replicated { color: var(--bad); font-weight: 600; } .unfinished, .nothing-reported { color: var(--quiet); }
 figure { margin: 1.5rem 0; } figcaption { color: var(--quiet); font-size: .87rem; max-width: 46rem; }
 figure svg { max-width: 100%; height: auto; display: block; }

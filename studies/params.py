@@ -75,7 +75,7 @@ class RowParams(Section):
     variants: dict[str, Patch] = Field(default_factory=dict)
     """Further runs, always carried out."""
     watch_weights: bool = False
-    """Keep histograms of the hidden kernels, epoch by epoch."""
+    """Keep histograms of the hidden kernels of the row as stated with seed 1."""
     remark: str = ""
 
 

@@ -67,9 +67,14 @@ def draw_overfitting(evidence: Evidence) -> list[Picture]:
         Panel(_curves(evidence, rows, "loss"), {"xlabel": "epoch", "ylabel": "loss", "yscale": "log"}),
         Panel(_curves(evidence, rows, "accuracy"), {"xlabel": "epoch", "ylabel": "accuracy", "ylim": (0.9, 1.002)}),
     ]
+    lowest = [
+        f"{words} in epoch {result.curves['epoch'][int(np.argmin(result.curves['val_loss']))]}"
+        for name, words in rows
+        if (result := evidence.first(name))
+    ]
     caption = (
-        "Overfitting: on validation (solid) and while training (dashed). The plain network's validation loss rises "
-        "while its training loss falls."
+        "Overfitting: on validation (solid) and while training (dashed). L2's loss has its penalty in it. The "
+        f"validation loss is lowest for {', '.join(lowest)}."
     )
     return _picture(panels, caption)
 
@@ -86,27 +91,22 @@ def draw_sweep(evidence: Evidence, name: str, words: str, *, with_seconds: bool 
     Returns:
         One picture, or none.
     """
-    sweep = evidence.row(name).sweep
-    found = [
-        (value, results[0])
-        for value, (_, results) in zip(sweep.values, evidence.settings(name), strict=True)
-        if results
-    ]
-    found = [(_number(value), result) for value, result in found if not result.failure]
+    settings = zip(evidence.row(name).sweep.values, evidence.settings(name), strict=True)
+    found = {_number(value): results[0] for value, (_, results) in settings if results and not results[0].failure}
     if len(found) < 2:
         return []
-    x = [value for value, _ in found]
+    x, results = list(found), list(found.values())
     scale = {"xscale": "log"} if min(x) > 0 and max(x) / min(x) >= WIDE_RANGE else {}
-    parts = ("validation", "test", "train")
+    ticks = {value: f"{value:g}" for value in x}
     lines = [
-        Line(part, x, [getattr(result.figures, part) for _, result in found], "o--" if part == "train" else "o-", index)
-        for index, part in enumerate(parts)
+        Line(part, x, [getattr(result.figures, part) for result in results], "o--" if part == "train" else "o-", index)
+        for index, part in enumerate(("validation", "test", "train"))
     ]
-    panels = [Panel(lines, {"xlabel": words, "ylabel": "accuracy", **scale})]
+    panels = [Panel(lines, {"xlabel": words, "ylabel": "accuracy", **scale}, ticks)]
     if with_seconds:
-        seconds = Line("", x, [result.epoch_seconds for _, result in found], "o-", 4)
-        panels.append(Panel([seconds], {"xlabel": words, "ylabel": "seconds per epoch", "yscale": "log", **scale}))
-    return _picture(panels, f"{name}: accuracy against {words}.")
+        seconds = Line("", x, [result.epoch_seconds for result in results], "o-", 4)
+        panels.append(Panel([seconds], {"xlabel": words, "ylabel": "seconds per epoch", **scale}, ticks))
+    return _picture(panels, f"{name}: accuracy{' and seconds per epoch' if with_seconds else ''} against {words}.")
 
 
 def draw_broken_weights(evidence: Evidence) -> list[Picture]:

@@ -103,20 +103,24 @@ def format_figure(value: float | None) -> str:
 
 
 def _stated_cells(evidence: Evidence, name: str, row: RowParams, judgement: Judgement) -> tuple[str, ...]:
-    reported = row.reported
     verdict = WORDS[judgement.kind] if not judgement.setting else NOTHING
     if judgement.kind == "unfinished":
         verdict = f"unfinished, {count_runs(len(judgement.missing))} missing"
     return (
         name,
         row.title,
-        " / ".join(format_figure(value) for value in (reported.train, reported.validation, reported.test)),
+        _reported_cell(row),
         _measured_cell(judgement.stated),
         f"{len(judgement.stated)}",
         _difference(evidence, row, judgement.stated),
         _time(judgement.stated),
         verdict,
     )
+
+
+def _reported_cell(row: RowParams) -> str:
+    figures = (row.reported.train, row.reported.validation, row.reported.test)
+    return " / ".join(format_figure(value) for value in figures) if any(figures) else NOTHING
 
 
 def _setting_cells(evidence: Evidence, row: RowParams, judgement: Judgement) -> tuple[str, ...]:

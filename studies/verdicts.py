@@ -7,7 +7,7 @@ from typing import Literal
 
 from studies.params import RowParams, StudiesParams
 from studies.results import Result, Results
-from studies.runs import Run, candidates, fixed_runs, search_run, setting_runs
+from studies.runs import Run, candidates, fixed_runs, search_runs, setting_runs
 
 Kind = Literal["as stated", "another setting", "not replicated", "nothing reported", "unfinished"]
 WORDS: dict[Kind, str] = {
@@ -81,9 +81,9 @@ class Judgement:
 def judge(studies: StudiesParams, name: str, results: Results) -> Judgement:
     """The verdict on a row, as far as its results go.
 
-    A candidate is judged by validation alone; the first that reaches the reported figure there is trained as the row
-    is and then judged by the test rows. If it misses them, the row is not replicated: trying the next one would be
-    choosing by the test rows.
+    A candidate is judged by validation alone: it must reach the reported figure there, and be better than the row as
+    stated where that has validation rows. The first that does is trained as the row is and then judged by the test
+    rows. If it misses them, the row is not replicated: trying the next one would be choosing by the test rows.
 
     Args:
         studies: all parameters.
@@ -136,13 +136,16 @@ def shortfall(studies: StudiesParams, row: RowParams, value: float) -> float:
 
 def _judge_candidates(studies: StudiesParams, name: str, results: Results, so_far: Judgement) -> Judgement:
     row, tried = studies.row(name), []
+    stated = measured(so_far.stated, "validation")
     for label, patch in candidates(studies, row):
-        search = search_run(studies, name, label, patch)
-        seen = results.get(search)
-        if seen is None:
-            return Judgement("unfinished", so_far.stated, "", (), tuple(tried), (*so_far.missing, search))
-        accepted = _reaches(studies, row, measured([seen], "validation"))
-        tried.append(Candidate(label, seen.figures.validation, accepted))
+        searches = search_runs(studies, name, label, patch)
+        lacking = (*so_far.missing, *_missing(searches, results))
+        if len(lacking) > len(so_far.missing):
+            return Judgement("unfinished", so_far.stated, "", (), tuple(tried), lacking)
+        seen = measured(_found(searches, results), "validation")
+        # The row as stated may reach the figure on validation too; a setting has to be better there.
+        accepted = _reaches(studies, row, seen) and (stated is None or _is_better(studies, row, seen, stated))
+        tried.append(Candidate(label, seen.mean if seen else None, accepted))
         if accepted:
             runs = setting_runs(studies, name, label, patch)
             found, missing = _found(runs, results), (*so_far.missing, *_missing(runs, results))
@@ -157,6 +160,10 @@ def _reaches(studies: StudiesParams, row: RowParams, figures: Measured | None) -
     # Nine digits: a mean that is the bound exactly must not fail by its last bit.
     tolerance = studies.tolerance[metric_of(studies, row)]
     return figures is not None and round(shortfall(studies, row, figures.mean) - tolerance, 9) <= 0
+
+
+def _is_better(studies: StudiesParams, row: RowParams, figures: Measured, others: Measured) -> bool:
+    return shortfall(studies, row, figures.mean) < shortfall(studies, row, others.mean)
 
 
 def _found(runs: Sequence[Run], results: Results) -> tuple[Result, ...]:

@@ -26,6 +26,14 @@ ROW = {
     "reported": {"test": 0.9},
 }
 
+CURVES = {
+    "epoch": [1, 2],
+    "loss": [1.0, 0.5],
+    "accuracy": [0.4, 0.5],
+    "val_loss": [1.1, 0.7],
+    "val_accuracy": [0.4, 0.5],
+}
+
 
 def small_studies(**rows: dict[str, Any]) -> StudiesParams:
     """Studies with some rows, each given by what differs from `ROW`."""
@@ -63,7 +71,7 @@ def save_figures(folder: Path, run: Run, test: float | None, validation: float |
         parameters=100,
         best_epoch=2,
         epoch_seconds=4.0,
-        **({"curves": {"epoch": [1, 2], "accuracy": [0.4, 0.5], "loss": [1.0, 0.5]}} | facts),
+        **({"curves": CURVES} | facts),
     )
     save_result(result, folder / run.file)
 

@@ -6,7 +6,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.prepare import describe
 from studies.material import Dataset, deal
-from studies.runs import fixed_runs, search_run
+from studies.runs import fixed_runs, search_runs
 from tests.studies.small_studies import numbered_rows, small_studies
 
 RAW = numbered_rows()
@@ -40,7 +40,7 @@ def test_a_seal_opens_once():
 
 
 def test_a_search_has_no_test_rows_and_holds_training_rows_out():
-    prepared, sealed = deal(DATASET, search_run(small_studies(X={}), "X", "rate 0.1", {}))
+    prepared, sealed = deal(DATASET, search_runs(small_studies(X={}), "X", "rate 0.1", {})[0])
     assert sealed is None
     assert prepared.train.x[:, 0].tolist() == list(range(11))
     assert prepared.validation.x[:, 0].tolist() == [11, 12, 13, 14]

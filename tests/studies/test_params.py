@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import ParamsError
 from studies.params import load_studies
-from studies.runs import candidates, fixed_runs, search_run
+from studies.runs import candidates, fixed_runs, search_runs
 
 ROOT = Path(__file__).parent.parent.parent
 PARAMS = ROOT / "studies" / "params.yaml"
@@ -31,7 +31,8 @@ def test_every_run_of_the_tables_can_be_built_and_has_a_file_of_its_own(studies)
     runs = []
     for name, row in studies.rows.items():
         runs += fixed_runs(studies, name)
-        runs += [search_run(studies, name, label, patch) for label, patch in candidates(studies, row)]
+        for label, patch in candidates(studies, row):
+            runs += search_runs(studies, name, label, patch)
     assert len({run.file for run in runs}) == len(runs)
 
 

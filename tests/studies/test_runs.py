@@ -1,4 +1,4 @@
-from studies.runs import candidates, fixed_runs, search_run, setting_runs
+from studies.runs import candidates, fixed_runs, search_runs, setting_runs
 from tests.studies.small_studies import small_studies
 
 
@@ -40,9 +40,14 @@ def test_a_digest_ignores_parameters_that_nobody_set():
 def test_search_and_setting_differ_in_what_they_see():
     studies = small_studies(X={})
     patch = {"train.optimizer.learning_rate": 0.1}
-    search, *_ = search_run(studies, "X", "rate 0.1", patch), None
+    (search,) = search_runs(studies, "X", "rate 0.1", patch)
     setting = setting_runs(studies, "X", "rate 0.1", patch)[0]
     assert search.is_search
     assert not setting.is_search
     assert search.params == setting.params
     assert search.digest() != setting.digest()
+
+
+def test_a_candidate_is_seen_on_every_deal_where_rows_are_dealt_by_the_seed():
+    studies = small_studies(X={"split": "wine", "seeds": 3})
+    assert [run.seed for run in search_runs(studies, "X", "rate 0.1", {})] == [1, 2, 3]

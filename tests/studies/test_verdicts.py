@@ -1,7 +1,7 @@
 import pytest
 
 from studies.results import Results
-from studies.runs import fixed_runs, search_run, setting_runs
+from studies.runs import fixed_runs, search_runs, setting_runs
 from studies.schedule import missing_runs
 from studies.verdicts import judge
 from tests.studies.small_studies import save_figures, small_studies
@@ -78,7 +78,7 @@ def test_candidates_are_tried_one_after_the_other_until_validation_accepts_one(t
 def test_a_setting_that_misses_the_test_rows_ends_the_search(tmp_path):
     studies = small_studies(X={})
     save_stated(tmp_path, studies, 0.5, 0.5)
-    save_figures(tmp_path, search_run(studies, "X", "rate 0.1", NEAR), None, validation=0.95)
+    save_figures(tmp_path, search_runs(studies, "X", "rate 0.1", NEAR)[0], None, validation=0.95)
     for run in setting_runs(studies, "X", "rate 0.1", NEAR):
         save_figures(tmp_path, run, 0.5)
     judgement = judge(studies, "X", Results(tmp_path))
@@ -88,9 +88,9 @@ def test_a_setting_that_misses_the_test_rows_ends_the_search(tmp_path):
 def test_a_row_is_not_replicated_when_validation_rejects_all(tmp_path):
     studies = small_studies(X={})
     save_stated(tmp_path, studies, 0.5, 0.5)
-    save_figures(tmp_path, search_run(studies, "X", "rate 0.1", NEAR), None, validation=0.5)
+    save_figures(tmp_path, search_runs(studies, "X", "rate 0.1", NEAR)[0], None, validation=0.5)
     # A training that failed has no figure, and is not what was looked for.
-    save_figures(tmp_path, search_run(studies, "X", "rate 0.3", FAR), None, failure="loss became nan")
+    save_figures(tmp_path, search_runs(studies, "X", "rate 0.3", FAR)[0], None, failure="loss became nan")
     judgement = judge(studies, "X", Results(tmp_path))
     assert (judgement.kind, judgement.setting) == ("not replicated", "")
 
@@ -99,3 +99,11 @@ def test_a_changed_setting_makes_its_results_count_no_more(tmp_path):
     save_stated(tmp_path, small_studies(X={}), 0.9, 0.9)
     changed = small_studies(X={"network": {"architecture": "mlp", "units": (9,)}})
     assert len(missing_runs(changed, ["X"], Results(tmp_path))) == 2
+
+
+def test_a_candidate_must_be_better_on_validation_than_the_row_as_stated(tmp_path):
+    studies = small_studies(X={})
+    save_stated(tmp_path, studies, 0.5, 0.5, validation=0.92)
+    save_figures(tmp_path, search_runs(studies, "X", "rate 0.1", NEAR)[0], None, validation=0.91)
+    judgement = judge(studies, "X", Results(tmp_path))
+    assert [one.accepted for one in judgement.tried] == [False]
