@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run repro studies studies-again serve test check-published lint format lock plots bench soak \
-	bench-reloads fuzz image test-image clean
+	bench-reloads bench-predict fuzz image test-image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ fuzz: install ## send the published models' service what its OpenAPI document al
 
 bench-reloads: install ## check that a hundred reloads leave no memory behind (4 minutes)
 	python -m benchmarks.reloads
+
+bench-predict: install ## score a million rows: memory, a kill in the middle, the service's answers (3 minutes)
+	python -m benchmarks.batch_prediction
 
 image: ## build the service image (docker or buildah)
 	sh tests/container/build.sh

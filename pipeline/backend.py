@@ -18,6 +18,13 @@ def start_keras(backend: str = "tensorflow") -> None:
         import keras  # noqa: F401
 
 
+def start_tensorflow() -> None:
+    """Imports TensorFlow alone, as quietly, for what needs no Keras."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _standard_error_closed():
+        import tensorflow  # noqa: F401
+
+
 @contextmanager
 def _standard_error_closed() -> Iterator[None]:
     """Silences the lines that TensorFlow writes before it reads its log level; no setting does."""

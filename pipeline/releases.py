@@ -70,6 +70,26 @@ def latest_release(models: Path, name: str) -> Release | None:
     return None
 
 
+def find_release(models: Path, name: str, version: int | None) -> Release:
+    """A published version; the newest where no number is given.
+
+    Raises:
+        DataError: there is none. The message lists those there are.
+    """
+    if version is None:
+        release = latest_release(models, name)
+        if release is not None:
+            return release
+        published = sorted({path.parents[2].name for path in models.glob(f"*/*/{MANIFEST}")})
+        available = ", ".join(repr(entry) for entry in published) or "none"
+        raise DataError(f"No version of {name!r} is published in {models}. Available: {available}.")
+    manifest = _load_manifest(models / name / str(version))
+    if manifest is None:
+        available = ", ".join(str(number) for number in sorted(_versions(models / name))) or "none"
+        raise DataError(f"{models} has no version {version} of {name!r}. Available: {available}.")
+    return Release(models / name / str(version), manifest)
+
+
 def add_release(models: Path, name: str, candidate: Release, added: dict[str, Any]) -> Path:
     """Copies a candidate into the repository under the next number.
 
