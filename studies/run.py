@@ -22,6 +22,7 @@ from studies.runs import Run
 from studies.schedule import Clock, count_runs, describe_result, describe_seconds, missing_runs
 from studies.workers import carry_out_and_save, worker_processes
 
+BAR = "{n_fmt}/{total_fmt} runs |{bar:20}| {elapsed}{postfix}"
 TICK_SECONDS = 5.0
 RESULTS = Path("studies") / "results"
 FRESH = Path(".kiln") / "studies"
@@ -61,8 +62,7 @@ def carry_out_missing(work: Work) -> int:
     """
     if not missing_runs(work.studies, work.names, work.results):
         return 0
-    with worker_processes(work.workers) as executor, tqdm(total=0, dynamic_ncols=True, disable=None) as bar:
-        bar.bar_format = "{n_fmt}/{total_fmt} runs |{bar:20}| {elapsed}{postfix}"
+    with worker_processes(work.workers) as executor, tqdm(bar_format=BAR, dynamic_ncols=True, disable=None) as bar:
         return _Loop(work, executor, bar).run()
 
 

@@ -48,8 +48,11 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
         yield executor
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
+        left = multiprocessing.active_children()
+        for process in left:
             process.terminate()
+        for process in left:
+            process.join()
         raise
     else:
         executor.shutdown()
