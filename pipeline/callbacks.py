@@ -61,7 +61,7 @@ class Validation(keras.callbacks.Callback):
         """
         super().__init__()
         self._objective = objective
-        self._loss = objective.keras_loss()
+        self._loss = objective.validation_loss()
         self._metric = objective.keras_metric()
         self._labels = validation.y
         self._targets = targets

@@ -1,5 +1,6 @@
 """A drawing of a network: its layers from top to bottom, each with the shape that it gives and its parameters."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ COLOURS = {
     "Bidirectional": "#e3d3ea",
 }
 OTHER_COLOUR = "#efefef"
+_REPEATED = re.compile(r"(member|output)_(?!1$)\d+")
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ def describe_layers(model: keras.Model) -> list[Box]:
         model: a built functional model.
 
     Returns:
-        One box per layer, from input to output.
+        One box per layer, from input to output; of several members the first one's.
     """
     boxes = []
     for layer in model.layers:
+        if _REPEATED.fullmatch(layer.name):
+            continue
         kind = type(layer).__name__
         shape = " x ".join("n" if size is None else str(size) for size in layer.output.shape)
         parameters = f"{layer.count_params():,} parameters" if layer.count_params() else "no parameters"

@@ -19,7 +19,5 @@ REGRESSION = {
 }
 """Key and words of a regression's figures."""
 WORDS = CLASSIFICATION | REGRESSION
-ERRORS = frozenset(
-    {"log_loss", "expected_calibration_error", "mae", "rmse", "mae_standardized", "rmse_standardized"}
-)
+ERRORS = frozenset({"log_loss", "expected_calibration_error", "mae", "rmse", "mae_standardized", "rmse_standardized"})
 """The figures of which less is better."""

@@ -15,9 +15,11 @@ import keras
 import numpy as np
 
 from pipeline.batches import count_batches, training_batches
+from pipeline.calibration import calibrate
 from pipeline.callbacks import BestEpoch, FiniteLoss, Logs, Progress, Record, ReduceOnPlateau, Validation
 from pipeline.errors import ParamsError
 from pipeline.models import build_model, finish_model
+from pipeline.network_params import MlpParams
 from pipeline.objectives import Objective, choose_objective
 from pipeline.optimizers import build_optimizer
 from pipeline.params import ComparisonParams
@@ -97,7 +99,7 @@ def fit_network(
         training.model.set_weights(progress.best_weights)
     training = in_float32(params, training, prepared)
     return Fit(
-        model=finish_model(training.model, training.objective, training.standardization),
+        model=finish_training(params, training, prepared.validation),
         history=progress.history,
         best_epoch=progress.best_epoch if keep == "best" else len(progress.history),
         seconds=time.perf_counter() - start,
@@ -119,13 +121,14 @@ def set_up_training(params: ComparisonParams, prepared: Prepared) -> Training:
         ParamsError: the parameters do not fit the data or each other.
     """
     train, description = params.train, prepared.description
-    objective = choose_objective(train.loss, description)
+    objective = choose_objective(train.loss, description, params.network.members)
     if description.task == "regression" and train.checkpoint != "val_loss":
         raise ParamsError(
             f"train.checkpoint: {train.checkpoint!r} is measured for classes only, and {description.name!r} is a "
             "regression. Allowed here: 'val_loss'."
         )
-    standardization = measure_standardization(prepared.train, description)
+    bins = params.network.bins if isinstance(params.network, MlpParams) else 0
+    standardization = measure_standardization(prepared.train, description, bins)
     _set_seeds(params)
     model = build_model(params.network, objective, description, standardization, train.mixed_precision)
     steps = count_batches(len(prepared.train.x), train.batch_size)
@@ -182,6 +185,23 @@ def in_float32(params: ComparisonParams, training: Training, prepared: Prepared)
     model = build_model(params.network, training.objective, prepared.description, training.standardization)
     model.set_weights(training.model.get_weights())
     return dataclasses.replace(training, model=model)
+
+
+def finish_training(params: ComparisonParams, training: Training, validation: Part) -> keras.Model:
+    """The finished model with calibrated probabilities, where there are any.
+
+    Args:
+        params: the model's block.
+        training: with the weights to keep.
+        validation: the rows on which to calibrate, or none.
+
+    Returns:
+        See `finish_model` and `calibrate`.
+    """
+    finished = finish_model(training.model, training.objective, training.standardization)
+    if training.objective.task == "regression" or params.train.calibration == "none" or not len(validation.x):
+        return finished
+    return calibrate(finished, validation)
 
 
 def sample_rows(part: Part, count: int, seed: int) -> Part:

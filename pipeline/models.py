@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import keras
 
+from pipeline.classifiers import finish_classifier
 from pipeline.errors import ParamsError
+from pipeline.members import add_members, average_members
 from pipeline.network_params import CnnParams, Initializer, LayerParams, MlpParams, NetworkParams, RnnParams
 from pipeline.objectives import Objective
 from pipeline.prepared import Description
-from pipeline.scaling import Standardization, scaling_layer
+from pipeline.scaling import Standardization, add_bins, scaling_layer
 
 CONSTANT_WEIGHT = 0.05
 """Value of every weight under the `constant` initializer, which breaks a network on purpose."""
@@ -34,7 +36,7 @@ def build_model(
 
     Args:
         params: the model's `network` block.
-        objective: decides the output.
+        objective: decides the output; for as many members as `params` has.
         description: of the data set; gives the input's name and shape.
         standardization: of the training rows.
         mixed_precision: compute the hidden layers in bfloat16; weights and output stay float32.
@@ -42,7 +44,7 @@ def build_model(
     Returns:
         A model with one float32 input `image` `(n, rows, columns)` or `features` `(n, k)` in raw values. Its output is
         float32: `(n, classes)` softmax, `(n, 1)` sigmoid, `(n, 1)` standardized target, or linear scores of the same
-        shapes for the hinge loss.
+        shapes for the hinge loss; of several members `(n, members, ...)`.
 
     Raises:
         ParamsError: the network does not fit the data or contradicts itself.
@@ -52,20 +54,28 @@ def build_model(
     inputs = keras.Input(description.input_shape, dtype="float32", name=description.input_name)
     scale = scaling_layer(params.input_scaling, description, standardization)
     scaled = scale(inputs) if scale else inputs
-    hidden = _HIDDEN[type(params)](params, scaled, policy)
+    if standardization.edges is not None:
+        _check_bins(params)
+        scaled = add_bins(scaled, standardization.edges)
     units = objective.classes if objective.task == "multiclass" else 1
-    outputs = keras.layers.Dense(
-        units,
-        activation=objective.output_activation,
-        kernel_initializer=build_initializer(params.kernel_initializer),
-        dtype="float32",
-        name="output",
-    )(hidden)
-    return keras.Model(inputs, outputs)
+
+    def build_output(name: str) -> keras.Layer:
+        return keras.layers.Dense(
+            units,
+            activation=objective.output_activation,
+            kernel_initializer=build_initializer(params.kernel_initializer),
+            dtype="float32",
+            name=name,
+        )
+
+    def add_hidden(rows: keras.KerasTensor) -> keras.KerasTensor:
+        return _HIDDEN[type(params)](params, rows, policy)
+
+    return keras.Model(inputs, add_members(params.members, scaled, add_hidden, build_output))
 
 
 def finish_model(model: keras.Model, objective: Objective, standardization: Standardization) -> keras.Model:
-    """Puts behind a trained network what turns its output into the answer; the weights are shared.
+    """Puts behind a trained network what turns its output into the answer; the hidden layers' weights are shared.
 
     Args:
         model: what `build_model` gave.
@@ -73,22 +83,18 @@ def finish_model(model: keras.Model, objective: Objective, standardization: Stan
         standardization: of the training rows.
 
     Returns:
-        A model from raw input to `(n, classes)` probabilities (two classes: `[1 - p, p]`), or to `(n, 1)` predictions
-        in the target's unit; float32.
+        A model from raw input to `(n, classes)` probabilities, see `calibration`, or to `(n, 1)` predictions in the
+        target's unit; float32.
     """
-    outputs = model.output
-    if objective.task == "regression":
-        unscale = keras.layers.Rescaling(
-            standardization.target_deviation, offset=standardization.target_mean, dtype="float32", name="unscale"
-        )
-        return keras.Model(model.input, unscale(outputs))
-    if objective.is_linear:
-        kind = "softmax" if objective.task == "multiclass" else "sigmoid"
-        outputs = keras.layers.Activation(kind, dtype="float32", name="scores_to_probabilities")(outputs)
-    if objective.task == "binary":
-        complement = keras.layers.Rescaling(-1.0, offset=1.0, dtype="float32", name="complement")(outputs)
-        outputs = keras.layers.Concatenate(dtype="float32", name="both_classes")([complement, outputs])
-    return keras.Model(model.input, outputs)
+    # A compiled model would be cloned with its loss.
+    model = keras.Model(model.input, model.output)
+    if objective.task != "regression":
+        return finish_classifier(model, objective)
+    answer = average_members(model.output) if objective.members > 1 else model.output
+    unscale = keras.layers.Rescaling(
+        standardization.target_deviation, offset=standardization.target_mean, dtype="float32", name="unscale"
+    )
+    return keras.Model(model.input, unscale(answer))
 
 
 def build_initializer(name: Initializer) -> keras.Initializer:
@@ -115,6 +121,14 @@ def _check_regularizers(params: NetworkParams) -> None:
     if isinstance(params, MlpParams) and not params.units and (params.dropout or params.l1 or params.l2):
         raise ParamsError(
             "network: dropout, l1 and l2 act on hidden layers, and units: [] gives none. Remove them or add units."
+        )
+
+
+def _check_bins(params: NetworkParams) -> None:
+    if params.input_scaling != "standardize":
+        raise ParamsError(
+            f"network.bins: bins are made of standardized columns, and input_scaling is {params.input_scaling!r}. "
+            "Set input_scaling: standardize."
         )
 
 

@@ -23,6 +23,8 @@ class LayerParams(Section):
     l2: Penalty = 0.0
     input_scaling: Literal["unit_range", "standardize", "none"] = "unit_range"
     """`unit_range`: divide by the largest raw value; `standardize`: training mean 0 and deviation 1 per feature."""
+    members: Count = 1
+    """So many networks of this shape are trained side by side, and their answers are averaged."""
 
 
 class MlpParams(LayerParams):
@@ -30,6 +32,8 @@ class MlpParams(LayerParams):
 
     architecture: Literal["mlp"]
     units: tuple[Count, ...]
+    bins: Annotated[int, Field(ge=0)] = 0
+    """Give the network each column in so many bins of equal rows, too, to bend its answer at their edges; 0: no."""
 
 
 class CnnParams(LayerParams):

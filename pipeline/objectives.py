@@ -7,7 +7,11 @@ A network for `categorical_crossentropy`, `binary_crossentropy` or a squared or 
   stands in for the probability of class 1;
 - multiclass: mean of max(0, 1 + largest wrong score - right score); softmax(s) stands in for the probabilities.
 
-These stand-ins rank as the scores do and choose the same class, but nothing calibrates them.
+These stand-ins rank as the scores do and choose the same class; only a temperature (`pipeline/calibration.py`) makes
+probabilities of them.
+
+A network of several members has outputs `(n, members, ...)`. Each member has a loss of its own; everything else is
+measured on the mean of their outputs.
 """
 
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from pipeline.errors import ParamsError
+from pipeline.members import LossOfMean, LossOfMembers, MetricOfMean
 from pipeline.prepared import Description
 from pipeline.scaling import Standardization
 
@@ -35,11 +40,13 @@ class Objective:
         task: of the data set.
         loss: `train.loss`.
         classes: number of classes; 1 for a regression.
+        members: networks that are trained side by side.
     """
 
     task: str
     loss: str
     classes: int
+    members: int = 1
 
     @property
     def is_linear(self) -> bool:
@@ -49,12 +56,24 @@ class Objective:
     @property
     def output_activation(self) -> str:
         """The activation behind the network's last kernel."""
-        if self.is_linear:
-            return "linear"
-        return "softmax" if self.task == "multiclass" else "sigmoid"
+        return "linear" if self.is_linear else self._answer_activation
 
     def keras_loss(self) -> keras.losses.Loss:
-        """The loss on `encode_targets` and the network's outputs."""
+        """The loss on `encode_targets` and the network's outputs, to learn from."""
+        return self._loss_of_one() if self.members == 1 else LossOfMembers(self._loss_of_one())
+
+    def validation_loss(self) -> keras.losses.Loss:
+        """The loss to judge by: of several members that of their mean output, which stays good for longer."""
+        return self._loss_of_one() if self.members == 1 else LossOfMean(self._loss_of_one())
+
+    def keras_metric(self) -> keras.metrics.Metric:
+        """What is followed during training beside the loss: accuracy, or the mean absolute error in deviations."""
+        if self.members == 1:
+            return self._metric(0.0 if self.is_linear else 0.5)
+        activation = keras.activations.get(self._answer_activation if self.is_linear else "linear")
+        return MetricOfMean(self._metric(0.5), activation)
+
+    def _loss_of_one(self) -> keras.losses.Loss:
         if self.loss == "categorical_crossentropy":
             return keras.losses.SparseCategoricalCrossentropy()
         if self.loss == "hinge" and self.task == "multiclass":
@@ -66,15 +85,18 @@ class Objective:
             "hinge": keras.losses.Hinge,
         }[self.loss]()
 
-    def keras_metric(self) -> keras.metrics.Metric:
-        """What is followed during training beside the loss: accuracy, or the mean absolute error in deviations."""
+    def _metric(self, threshold: float) -> keras.metrics.Metric:
         if self.task == "regression":
             return keras.metrics.MeanAbsoluteError(name="mae_standardized")
         if self.task == "binary":
-            return keras.metrics.BinaryAccuracy(threshold=0.0 if self.is_linear else 0.5, name="accuracy")
+            return keras.metrics.BinaryAccuracy(threshold=threshold, name="accuracy")
         if self.loss == "categorical_crossentropy":
             return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         return keras.metrics.CategoricalAccuracy(name="accuracy")
+
+    @property
+    def _answer_activation(self) -> str:
+        return {"regression": "linear", "multiclass": "softmax", "binary": "sigmoid"}[self.task]
 
     def encode_targets(self, y: np.ndarray, standardization: Standardization) -> np.ndarray:
         """Targets in the form that the loss compares with.
@@ -96,18 +118,19 @@ class Objective:
         return np.eye(self.classes, dtype=np.float32)[y]
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """The network's outputs `(n, classes)` or `(n, 1)` as probabilities of the same shape, float32."""
-        if not self.is_linear:
-            return outputs
-        return softmax(outputs, axis=-1) if self.task == "multiclass" else expit(outputs)
+        """The network's outputs as probabilities, float32 `(n, classes)` or `(n, 1)`; the mean of several members."""
+        if self.is_linear:
+            outputs = softmax(outputs, axis=-1) if self.task == "multiclass" else expit(outputs)
+        return outputs if self.members == 1 else outputs.mean(axis=1)
 
 
-def choose_objective(loss: str, description: Description) -> Objective:
+def choose_objective(loss: str, description: Description, members: int = 1) -> Objective:
     """Checks that a loss fits a task.
 
     Args:
         loss: `train.loss`.
         description: of the data set.
+        members: of the network.
 
     Returns:
         The objective.
@@ -121,4 +144,4 @@ def choose_objective(loss: str, description: Description) -> Objective:
             f"train.loss: {loss!r} does not fit {description.name!r}, a {description.task} data set. "
             f"Allowed here: {', '.join(repr(name) for name in allowed)}."
         )
-    return Objective(description.task, loss, max(1, len(description.labels)))
+    return Objective(description.task, loss, max(1, len(description.labels)), members)

@@ -94,6 +94,8 @@ class TrainParams(Section):
     checkpoint: Literal["val_loss", "val_accuracy", "val_roc_auc"] = "val_loss"
     """The validation metric whose best epoch is kept."""
     early_stopping: EarlyStoppingParams | None = None
+    calibration: Literal["temperature", "none"] = "temperature"
+    """Divide a classifier's scores by what makes its probabilities come true most often on validation."""
     mixed_precision: bool = False
     """Hidden layers compute in bfloat16; weights and the output stay float32."""
     jit_compile: bool = False

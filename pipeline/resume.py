@@ -22,6 +22,7 @@ CODE = (
     "batches",
     "callbacks",
     "fitting",
+    "members",
     "models",
     "objectives",
     "optimizers",

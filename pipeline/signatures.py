@@ -1,6 +1,6 @@
 """A Keras model as the signatures of a SavedModel: raw rows, picture files or named numbers in, answers out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -151,16 +151,25 @@ def _answer_empty_batches(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor
 
     # On a CPU, TensorFlow 2.21 gives the convolution of no rows the shape of its input, which the next layer refuses.
     convolutions = (keras.layers.Conv1D, keras.layers.Conv2D)
-    return answer_padded if any(isinstance(layer, convolutions) for layer in model.layers) else answer
+    return answer_padded if any(isinstance(layer, convolutions) for layer in _all_layers(model)) else answer
 
 
 def _stop_dropout(model: keras.Model) -> None:
     """Keeps recurrent cells from drawing dropout masks, which SimpleRNN does even when it does not apply them."""
-    for layer in model.layers:
+    for layer in _all_layers(model):
         for part in (layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)):
             cell = getattr(part, "cell", None)
             if cell is not None:
                 cell.dropout = cell.recurrent_dropout = 0.0
+
+
+def _all_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model and of the models within it, such as the members of an ensemble."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        else:
+            yield layer
 
 
 def _from_columns(answer: Callable[[tf.Tensor], Answers]) -> Callable[..., Answers]:

@@ -8,9 +8,8 @@ from typing import Any
 import keras
 
 from pipeline.callbacks import Progress
-from pipeline.fitting import Training, in_float32, run_epochs, set_up_training
+from pipeline.fitting import Training, finish_training, in_float32, run_epochs, set_up_training
 from pipeline.folders import whole_folder
-from pipeline.models import finish_model
 from pipeline.params import ComparisonParams
 from pipeline.prepared import Prepared
 from pipeline.resume import ResumePoint, SaveProgress, training_key
@@ -60,8 +59,9 @@ def train_model(params: ComparisonParams, prepared: Prepared, places: Places) ->
         run_epochs(params, prepared, training, progress, _file_callbacks(params, point, progress))
     training.model.set_weights(progress.best_weights)
     training = in_float32(params, training, prepared)
+    finished = finish_training(params, training, prepared.validation)
     facts = _facts(params, prepared)
-    _write_results(training, progress, places, facts, point.folder / "tensorboard")
+    _write_results(training, finished, progress, places, facts, point.folder / "tensorboard")
     point.close()
     return describe_best(progress)
 
@@ -74,8 +74,9 @@ def _file_callbacks(params: ComparisonParams, point: ResumePoint, progress: Prog
     return [save]
 
 
-def _write_results(training: Training, progress: Progress, places: Places, facts: dict[str, Any], logs: Path) -> None:
-    finished = finish_model(training.model, training.objective, training.standardization)
+def _write_results(
+    training: Training, finished: keras.Model, progress: Progress, places: Places, facts: dict[str, Any], logs: Path
+) -> None:
     with whole_folder(places.report) as folder:
         write_training_report(folder, training.model, progress, facts)
     with whole_folder(places.run) as folder:

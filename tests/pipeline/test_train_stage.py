@@ -185,7 +185,7 @@ def without_seconds(entries):
 
 def test_a_kill_after_the_last_epoch_costs_no_epoch(project, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.training.finish_model", interrupt)
+        patch.setattr("pipeline.training.finish_training", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(project, digits_block())
     capsys.readouterr()
@@ -200,7 +200,7 @@ def interrupt(*_):
 
 def test_a_state_of_other_parameters_is_not_taken_up(project, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.training.finish_model", interrupt)
+        patch.setattr("pipeline.training.finish_training", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(project, digits_block())
     assert run(project, digits_block(batch_size=16)) == 0
