@@ -165,8 +165,9 @@ def _broken(evidence: Evidence) -> Section:
     blocks = [
         Paragraph(
             "B3 is B2 with every initial weight the same. Units of a layer that start equal get equal gradients, so "
-            "they stay equal: each layer is one unit, written many times. The histograms show it at once, and counting "
-            "the units of a layer whose weights differ from all others' proves it."
+            "they stay equal: each layer is one unit, written many times. The histograms show it at once, and so does "
+            "the number of units in a layer whose weights differ from all others'. Weights that stop changing early "
+            "have no gradient left: rectified units that answer 0 to every row."
         )
     ]
     networks = [(name, evidence.first(name)) for name in ("B2", "B3")]

@@ -101,7 +101,7 @@ def draw_ridges(rows: Sequence[Sequence[tuple[str, Sequence[tuple[Sequence[float
     """
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         figure = Figure(figsize=(9, 2.6 * len(rows)), layout="constrained")
-        cells = figure.subplots(len(rows), max(len(row) for row in rows), squeeze=False)
+        cells = figure.subplots(len(rows), max(len(row) for row in rows), squeeze=False, sharex="col")
         for axes, (title, ridges) in zip(cells.ravel(), [cell for row in rows for cell in row], strict=True):
             _draw_cell_of_ridges(axes, title, ridges)
         return to_svg(figure)

@@ -119,8 +119,8 @@ def draw_broken_weights(evidence: Evidence) -> list[Picture]:
         for words, result in (("B2 healthy", healthy), ("B3 broken", broken))
     ]
     caption = (
-        "Histograms of kernels, from before the first epoch (bottom) to the last (top, orange). The broken network's "
-        "weights stay on a few values: all units of a layer are one and the same."
+        "Histograms of kernels, from before the first epoch (bottom) to the last (top, orange). The healthy network's "
+        "weights spread; all of a broken layer's are one value, or in the first layer one value per feature."
     )
     return [Picture(draw_ridges(rows), caption)]
 

@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.params import load_params
+from pipeline.worker_processes import worker_processes
 from studies.comparison import compare
 from studies.params import StudiesParams, load_studies
 from studies.results import Result, Results
 from studies.runs import Run
 from studies.schedule import Clock, count_runs, describe_result, describe_seconds, missing_runs
-from studies.workers import carry_out_and_save, worker_processes
+from studies.workers import carry_out_and_save
 
 BAR = "{n_fmt}/{total_fmt} runs |{bar:20}| {elapsed}{postfix}"
 TICK_SECONDS = 5.0

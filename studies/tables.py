@@ -1,7 +1,9 @@
 """The tables of the report: reported beside measured figures, sweeps, kernels, candidates."""
 
+import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from studies.document import Table
 from studies.evidence import Evidence
@@ -88,13 +90,35 @@ def distinct_table(looks: Sequence[tuple[str, Result]]) -> Table:
     for name, result in looks:
         for layer in dict.fromkeys(record["layer"] for record in result.weights):
             records = [record for record in result.weights if record["layer"] == layer]
-            counts = [record["distinct"] for record in records]
-            span = f"{records[-1]['low']} to {records[-1]['high']}"
-            rows.append(
-                (name, layer, str(records[0]["units"]), str(counts[0]), str(min(counts)), str(max(counts)), span)
-            )
-    header = ("network", "layer", "units", "distinct at the start", "least", "most", "weights at the end")
+            distinct = [record["distinct"] for record in records]
+            units = (str(records[0]["units"]), str(min(distinct)), str(max(distinct)))
+            span = f"{records[-1]['low']:.4f} to {records[-1]['high']:.4f}"
+            rows.append((name, layer, *units, str(changed_until(records)), span))
+    header = (
+        "network",
+        "layer",
+        "units",
+        "distinct, least",
+        "most",
+        "weights change until epoch",
+        "weights at the end",
+    )
     return Table(header, tuple(rows), frozenset({2, 3, 4, 5}))
+
+
+def changed_until(records: Sequence[Mapping[str, Any]]) -> int:
+    """The last epoch that was looked at in which a kernel's histogram differs from the look before.
+
+    Args:
+        records: of one layer, in the order of epochs.
+
+    Returns:
+        An epoch; 0 where the kernel never changed.
+    """
+    for before, after in reversed(list(itertools.pairwise(records))):
+        if any(before[key] != after[key] for key in ("low", "high", "counts")):
+            return after["epoch"]
+    return 0
 
 
 def format_figure(value: float | None) -> str:

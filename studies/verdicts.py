@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from studies.params import RowParams, StudiesParams
@@ -75,7 +75,7 @@ class Judgement:
     setting: str = ""
     with_setting: tuple[Result, ...] = ()
     tried: tuple[Candidate, ...] = ()
-    missing: tuple[Run, ...] = field(default=())
+    missing: tuple[Run, ...] = ()
 
 
 def judge(studies: StudiesParams, name: str, results: Results) -> Judgement:

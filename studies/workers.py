@@ -1,13 +1,7 @@
-"""Worker processes: each imports Keras and reads a data set once and then carries out run after run on one core."""
+"""What a worker process does: it imports Keras and reads a data set once and then carries out run after run."""
 
 import functools
 import logging
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,50 +12,6 @@ from studies.runs import Run
 
 if TYPE_CHECKING:
     from studies.material import Dataset
-
-ONE_THREAD = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Each network has a core of its own, and none waits for another."""
-
-
-@contextmanager
-def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Starts worker processes; they end with the block, and at once where it ends by an error or an interruption.
-
-    Args:
-        count: how many.
-
-    Yields:
-        What runs are handed to.
-    """
-    # Not forked: TensorFlow does not survive it.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_leave_interrupts_to_the_parent)
-    # Threads are counted when a library is loaded, which a new process does before any code of ours.
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        left = multiprocessing.active_children()
-        for process in left:
-            process.terminate()
-        for process in left:
-            process.join()
-        raise
-    else:
-        executor.shutdown()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def carry_out_and_save(run: Run, root: Path, results_folder: Path) -> Result:
@@ -93,7 +43,3 @@ def _dataset(name: str, root: Path) -> "Dataset":
     from studies.material import load_dataset
 
     return load_dataset(name, load_params(root / "params.yaml"), root)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

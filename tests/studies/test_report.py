@@ -7,6 +7,7 @@ import pytest
 from studies.params import load_studies
 from studies.report import main
 from studies.runs import fixed_runs
+from studies.tables import changed_until
 from tests.studies.small_studies import save_figures
 
 PARAMS = Path(__file__).parent.parent.parent / "studies" / "params.yaml"
@@ -95,3 +96,9 @@ def test_the_same_results_give_the_same_report(folder):
         main(["--folder", str(folder)])
         contents.append((folder / "report.html").read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_weights_that_stand_still_are_found():
+    looks = [{"epoch": epoch, "low": low, "high": 1.0, "counts": [1]} for epoch, low in ((0, 0.0), (1, 0.5), (5, 0.5))]
+    assert changed_until(looks) == 1
+    assert changed_until(looks[1:]) == 0
