@@ -200,11 +200,12 @@ def _recurrent(evidence: Evidence) -> Section:
 def _method(evidence: Evidence) -> Section:
     made_by = sorted({result.made_by for result in evidence.used})
     texts = [
-        "Each run is one network, trained by the pipeline's own code in a worker process with one thread. Where a row"
-        " has several runs, figures are means over seeds 1, 2 and 3, and ± is their standard deviation; runs of more "
-        "than about a minute on one core, and the values of a sweep, have one seed.",
-        "Train figures are those that Keras gives while it trains: with dropout at work, averaged over the batches of"
-        " the last epoch. Validation and test figures are of the weights after the last epoch; B4's of its best one.",
+        "Each run is one network, trained by the pipeline's own code in a worker process with one thread. Where a row "
+        "has several runs, figures are means over seeds 1, 2, 3 ... and ± is their standard deviation; runs of more than "
+        "about a minute on one core have one seed.",
+        "Train figures are those that Keras gives while it trains: with dropout at work, averaged over the batches of "
+        "the last epoch. The texts do not say how theirs were taken. Validation and test figures are of the weights "
+        "after the last epoch; B4's of its best one.",
         "The test rows of a run are dealt under a seal that opens once, after training; a search has none at all. "
         "Times are processor time per run; seconds per epoch include validation.",
         "One file per run is in `studies/results`; configurations and reported figures are in `studies/params.yaml`. "

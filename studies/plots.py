@@ -92,19 +92,19 @@ def draw_sweep(evidence: Evidence, name: str, words: str, *, with_seconds: bool 
         One picture, or none.
     """
     settings = zip(evidence.row(name).sweep.values, evidence.settings(name), strict=True)
-    found = {_number(value): results[0] for value, (_, results) in settings if results and not results[0].failure}
+    found = {_number(value): results for value, (_, results) in settings if measured(results, "test")}
     if len(found) < 2:
         return []
     x, results = list(found), list(found.values())
     scale = {"xscale": "log"} if min(x) > 0 and max(x) / min(x) >= WIDE_RANGE else {}
     ticks = {value: f"{value:g}" for value in x}
     lines = [
-        Line(part, x, [getattr(result.figures, part) for result in results], "o--" if part == "train" else "o-", index)
+        Line(part, x, [measured(each, part).mean for each in results], "o--" if part == "train" else "o-", index)
         for index, part in enumerate(("validation", "test", "train"))
     ]
     panels = [Panel(lines, {"xlabel": words, "ylabel": "accuracy", **scale}, ticks)]
     if with_seconds:
-        seconds = Line("", x, [result.epoch_seconds for result in results], "o-", 4)
+        seconds = Line("", x, [each[0].epoch_seconds for each in results], "o-", 4)
         panels.append(Panel([seconds], {"xlabel": words, "ylabel": "seconds per epoch", **scale}, ticks))
     return _picture(panels, f"{name}: accuracy{' and seconds per epoch' if with_seconds else ''} against {words}.")
 
