@@ -201,8 +201,8 @@ def _method(evidence: Evidence) -> Section:
     made_by = sorted({result.made_by for result in evidence.used})
     texts = [
         "Each run is one network, trained by the pipeline's own code in a worker process with one thread. Where a row "
-        "has several runs, figures are means over seeds 1, 2, 3 ... and ± is their standard deviation; runs of more than "
-        "about a minute on one core have one seed.",
+        "has several runs, figures are means over seeds 1, 2, 3 ... and ± is their standard deviation; runs of more "
+        "than about a minute on one core have one seed.",
         "Train figures are those that Keras gives while it trains: with dropout at work, averaged over the batches of "
         "the last epoch. The texts do not say how theirs were taken. Validation and test figures are of the weights "
         "after the last epoch; B4's of its best one.",
