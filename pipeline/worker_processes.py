@@ -14,3 +14,43 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 """Each network has a core of its own, and none waits for another."""
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Starts worker processes; they end with the block, and at once where it ends by an error or an interruption.
+
+    Args:
+        count: how many.
+
+    Yields:
+        What runs are handed to.
+    """
+    # Not forked: TensorFlow does not survive it.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    # Threads are counted when a library is loaded, which a new process does before any code of ours.
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        left = multiprocessing.active_children()
+        for process in left:
+            process.terminate()
+        for process in left:
+            process.join()
+        raise
+    else:
+        executor.shutdown()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
