@@ -171,6 +171,18 @@ class BestEpoch(keras.callbacks.Callback):
             self._progress.stopped = self.model.stop_training = True
 
 
+class GiveBackWeights(keras.callbacks.Callback):
+    """Ends the exchange that `SwapEMAWeights` made: what follows sees the weights themselves, not their average."""
+
+    def __init__(self, average: keras.callbacks.SwapEMAWeights) -> None:
+        super().__init__()
+        self._average = average
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Exchanges once more, before the state is saved."""
+        self._average.on_epoch_begin(epoch, logs)
+
+
 def _in_batches(x: np.ndarray) -> list[Any]:
     starts = range(0, len(x), VALIDATION_BATCH)
     return [keras.ops.convert_to_tensor(x[start : start + VALIDATION_BATCH].astype(np.float32)) for start in starts]

@@ -16,7 +16,16 @@ import numpy as np
 
 from pipeline.batches import count_batches, training_batches
 from pipeline.calibration import calibrate
-from pipeline.callbacks import BestEpoch, FiniteLoss, Logs, Progress, Record, ReduceOnPlateau, Validation
+from pipeline.callbacks import (
+    BestEpoch,
+    FiniteLoss,
+    GiveBackWeights,
+    Logs,
+    Progress,
+    Record,
+    ReduceOnPlateau,
+    Validation,
+)
 from pipeline.errors import ParamsError
 from pipeline.models import build_model, finish_model
 from pipeline.network_params import MlpParams
@@ -130,7 +139,9 @@ def set_up_training(params: ComparisonParams, prepared: Prepared) -> Training:
     bins = params.network.bins if isinstance(params.network, MlpParams) else 0
     standardization = measure_standardization(prepared.train, description, bins)
     _set_seeds(params)
-    model = build_model(params.network, objective, description, standardization, train.mixed_precision)
+    model = build_model(
+        params.network, objective, description, standardization, train.mixed_precision, train.augmentation
+    )
     steps = count_batches(len(prepared.train.x), train.batch_size)
     model.compile(
         optimizer=build_optimizer(train, steps),
@@ -261,4 +272,7 @@ def _own_callbacks(
     ]
     if train.schedule.name == "reduce_on_plateau":
         callbacks.append(ReduceOnPlateau(train.schedule, progress))
+    if train.average_momentum:
+        average = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        return [average, *callbacks, GiveBackWeights(average)]
     return callbacks

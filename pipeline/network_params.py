@@ -34,15 +34,32 @@ class MlpParams(LayerParams):
     units: tuple[Count, ...]
     bins: Annotated[int, Field(ge=0)] = 0
     """Give the network each column in so many bins of equal rows, too, to bend its answer at their edges; 0: no."""
+    batch_normalization: bool = False
+    """Normalize what each hidden layer gives, before its activation."""
 
 
 class CnnParams(LayerParams):
-    """Convolutions, each but the last followed by max pooling, then a dense output."""
+    """Blocks of convolutions with a downsampling between them, then dense layers where wanted, then the output."""
 
     architecture: Literal["cnn"]
     filters: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """One entry per block."""
+    convolutions_per_block: Count = 1
     kernel_size: Count = 3
+    padding: Literal["valid", "same"] = "valid"
+    """`same` keeps the number of positions; `valid` loses `kernel_size - 1` in each convolution."""
+    downsampling: Literal["max_pooling", "average_pooling", "strided_convolution"] = "max_pooling"
+    """What stands between blocks and makes `pool_size` positions one; the convolution has the block's filters."""
     pool_size: Count = 2
+    downsample_last: bool = False
+    """Downsample after the last block, too."""
+    global_pooling: Literal["none", "average", "max"] = "none"
+    """Over all positions, before the dense layers; `none` takes each position as an input of its own."""
+    dense_units: tuple[Count, ...] = ()
+    batch_normalization: bool = False
+    """Normalize what each convolution and dense layer gives, before its activation."""
+    block_dropout: Fraction = 0.0
+    """Between blocks; `dropout` acts behind the last block and behind each dense layer."""
 
 
 class RnnParams(LayerParams):

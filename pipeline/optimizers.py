@@ -16,9 +16,11 @@ def build_optimizer(params: TrainParams, steps_per_epoch: int) -> keras.Optimize
         A new optimizer. `reduce_on_plateau` starts from a constant rate, which a callback lowers.
     """
     rate = _learning_rate(params.schedule, params.optimizer.learning_rate, steps_per_epoch, params.epochs)
+    average = {"use_ema": params.average_momentum > 0, "ema_momentum": params.average_momentum}
     if isinstance(params.optimizer, SgdParams):
-        return keras.optimizers.SGD(rate, momentum=params.optimizer.momentum, nesterov=params.optimizer.nesterov)
-    return {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}[params.optimizer.name](rate)
+        momentum = {"momentum": params.optimizer.momentum, "nesterov": params.optimizer.nesterov}
+        return keras.optimizers.SGD(rate, **momentum, **average)
+    return {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}[params.optimizer.name](rate, **average)
 
 
 def _learning_rate(

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.augmentation_params import AugmentationParams
 from pipeline.errors import ParamsError
 from pipeline.network_params import NetworkParams
 from pipeline.params_errors import describe
@@ -96,6 +97,10 @@ class TrainParams(Section):
     early_stopping: EarlyStoppingParams | None = None
     calibration: Literal["temperature", "none"] = "temperature"
     """Divide a classifier's scores by what makes its probabilities come true most often on validation."""
+    augmentation: AugmentationParams | None = None
+    """How training rows are changed, anew in each epoch. Not part of the finished model."""
+    average_momentum: Fraction = 0.0
+    """Of the moving average of the weights that is validated and kept, per batch; 0 keeps the weights themselves."""
     mixed_precision: bool = False
     """Hidden layers compute in bfloat16; weights and the output stay float32."""
     jit_compile: bool = False

@@ -19,9 +19,11 @@ from pipeline.params import ComparisonParams
 from pipeline.prepared import Prepared
 
 CODE = (
+    "augmentation",
     "batches",
     "callbacks",
     "fitting",
+    "hidden_layers",
     "members",
     "models",
     "objectives",

@@ -271,11 +271,20 @@ def add_convolutions(image):
     return keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(hidden))
 
 
+def add_normalized_convolutions(image):
+    hidden = keras.layers.Conv2D(2, 3, strides=2, padding="same", use_bias=False)(
+        keras.layers.Reshape((8, 8, 1))(image)
+    )
+    moving = {"moving_mean_initializer": "ones", "gamma_initializer": keras.initializers.Constant(1.5)}
+    hidden = keras.layers.Activation("relu")(keras.layers.BatchNormalization(**moving)(hidden))
+    return keras.layers.GlobalAveragePooling2D()(hidden)
+
+
 def add_recurrence(image):
     return keras.layers.Bidirectional(keras.layers.SimpleRNN(3, dropout=0.2))(image)
 
 
-@pytest.mark.parametrize("add_layers", [add_convolutions, add_recurrence])
+@pytest.mark.parametrize("add_layers", [add_convolutions, add_normalized_convolutions, add_recurrence])
 def test_convolutions_and_recurrence_answer_any_number_of_rows(root, tmp_path, add_layers):
     inputs = keras.Input((8, 8), name="image")
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(add_layers(inputs)))

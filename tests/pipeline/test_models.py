@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 from pipeline import network_params, params
 from pipeline.drawing import describe_layers, draw_model
 from pipeline.errors import ParamsError
-from pipeline.models import build_initializer, build_model, build_regularizer, finish_model
+from pipeline.hidden_layers import build_initializer, build_regularizer
+from pipeline.models import build_model, finish_model
 from pipeline.network_params import MlpParams, NetworkParams
 from pipeline.objectives import ALLOWED_LOSSES, choose_objective
 from pipeline.optimizers import build_optimizer
@@ -67,7 +68,10 @@ def test_the_published_networks_have_the_published_numbers_of_parameters(network
 NETWORKS = [
     {"architecture": "mlp", "units": []},
     {"architecture": "mlp", "units": [4, 3], "dropout": 0.5, "l1": 0.1, "l2": 0.1},
+    {"architecture": "mlp", "units": [4, 3], "batch_normalization": True},
     {"architecture": "cnn", "filters": [2, 3], "kernel_size": 5, "dropout": 0.5},
+    {"architecture": "cnn", "filters": [2, 3], "downsampling": "strided_convolution", "batch_normalization": True},
+    {"architecture": "cnn", "filters": [2], "padding": "same", "global_pooling": "average", "dense_units": [4]},
     {"architecture": "rnn", "units": [3]},
     {"architecture": "rnn", "units": [3, 2], "cell": "lstm", "bidirectional": True},
     {"architecture": "rnn", "units": [3], "cell": "gru", "dropout": 0.5},
@@ -87,6 +91,55 @@ def test_every_architecture_takes_every_task_from_raw_rows_to_the_answer(network
     assert answer.shape == (len(part.x), max(1, len(description.labels)))
     if description.labels:
         np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-6)
+
+
+BLOCKS = [
+    ({}, (11, 11, 3)),
+    ({"padding": "same"}, (14, 14, 3)),
+    ({"convolutions_per_block": 2}, (8, 8, 3)),
+    ({"pool_size": 3}, (6, 6, 3)),
+    ({"downsampling": "average_pooling", "downsample_last": True}, (5, 5, 3)),
+    # A stride keeps what does not fill a whole pool.
+    ({"downsampling": "strided_convolution", "downsample_last": True, "pool_size": 3}, (3, 3, 3)),
+]
+
+
+@pytest.mark.parametrize(("network", "shape"), BLOCKS, ids=lambda value: str(value))
+def test_blocks_of_convolutions_leave_these_positions(network, shape):
+    model, *_ = build({"architecture": "cnn", "filters": [2, 3], **network})
+    assert model.get_layer("flatten").input.shape[1:] == shape
+
+
+def test_the_layers_of_blocks_stand_in_this_order():
+    network = {"architecture": "cnn", "filters": [2, 3], "dense_units": [4], "batch_normalization": True}
+    network |= {"downsampling": "strided_convolution", "global_pooling": "max", "block_dropout": 0.1, "dropout": 0.2}
+    model, *_ = build(network)
+    names = [layer.name for layer in model.layers if not layer.name.endswith(("_normalized", "_activated"))]
+    assert names[3:] == [
+        "convolution_1", "pooling_1", "block_dropout_1", "convolution_2", "global_pooling", "dropout", "hidden_1",
+        "dropout_1", "output",
+    ]  # fmt: skip
+    for name in ("convolution_1", "pooling_1", "convolution_2", "hidden_1"):
+        index = model.layers.index(model.get_layer(name))
+        assert [layer.name for layer in model.layers[index + 1 : index + 3]] == [
+            f"{name}_normalized",
+            f"{name}_activated",
+        ]
+        assert not model.get_layer(name).use_bias
+        assert model.get_layer(f"{name}_activated").activation is keras.activations.relu
+
+
+UNUSED = [
+    ({"architecture": "mlp", "units": [], "batch_normalization": True}, "network.batch_normalization: it acts on hidd"),
+    ({"architecture": "mlp", "units": [], "l2": 0.1}, "network.l2: it acts on hidden layers, and units"),
+    ({"architecture": "cnn", "filters": [2], "block_dropout": 0.1}, "network.block_dropout: it acts on what stands b"),
+]
+
+
+@pytest.mark.parametrize(("network", "sentence"), UNUSED)
+def test_what_would_have_no_effect_is_an_error(network, sentence):
+    with pytest.raises(ParamsError, match=sentence):
+        build(network)
 
 
 def test_a_constant_prediction_of_the_mean_comes_back_in_the_targets_unit():

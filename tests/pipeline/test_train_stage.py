@@ -135,6 +135,19 @@ def test_a_regression_answers_in_the_targets_unit(project):
     assert np.abs(predictions[:, 0] - y).mean() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_average_of_the_weights_is_validated_and_kept_and_training_goes_its_way(project):
+    assert run(project, digits_block()) == 0
+    plain = history(project)
+    assert run(project, digits_block(average_momentum=0.95)) == 0
+    averaged = history(project)
+    for entry, expected in zip(averaged, plain, strict=True):
+        assert float(entry["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-4)
+        assert abs(float(entry["val_loss"]) / float(expected["val_loss"]) - 1) > 0.01
+    x, y = rows(project, "digits", "validation")
+    probabilities = load(project).predict_on_batch(x.astype(np.float32))[np.arange(len(y)), y]
+    assert -np.log(probabilities).mean() == pytest.approx(min(float(entry["val_loss"]) for entry in averaged), rel=1e-5)
+
+
 def test_tensorboard_gets_scalars_the_graph_and_histograms(project):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -149,6 +162,8 @@ def test_tensorboard_gets_scalars_the_graph_and_histograms(project):
 SCHEDULES = {
     "dropout and momentum": digits_block(optimizer={"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}),
     "plateau": diabetes_block(schedule={"name": "reduce_on_plateau", "patience": 1, "decay_rate": 0.5}, epochs=8),
+    "augmentation": digits_block(augmentation={"kind": "image", "shift": 1.0, "elastic": 0.5}),
+    "average": digits_block(average_momentum=0.9),
     "cosine": digits_block(schedule={"name": "cosine", "warmup_epochs": 1}),
 }
 
@@ -224,7 +239,7 @@ WRONG = [
     (diabetes_block(loss="hinge"), "tested: train.loss: 'hinge' does not fit 'diabetes', a regression data set."),
     (diabetes_block(checkpoint="val_roc_auc"), "tested: train.checkpoint: 'val_roc_auc' is measured for classes only"),
     (diabetes_block() | {"network": {"architecture": "mlp", "units": []}}, "tested: network.input_scaling: 'unit_ra"),
-    (digits_block() | {"network": {"architecture": "mlp", "units": [], "l2": 0.1}}, "tested: network: dropout, l1 an"),
+    (digits_block() | {"network": {"architecture": "mlp", "units": [], "l2": 0.1}}, "tested: network.l2: it acts on "),
     (digits_block() | {"seed": -1}, "comparisons.tested.seed: input should be greater than or equal to 0"),
     (diabetes_block(optimizer={"name": "sgd", "learning_rate": 1e30}), "tested: loss became "),
 ]
