@@ -67,6 +67,12 @@ def test_a_row_is_searched_and_settled_and_then_left_alone_and_gives_the_same_ag
     assert main(arguments(root)) == 0
     assert capsys.readouterr().out == "Nothing is missing.\n"
 
+    # As after a clone, which brings the results but no data.
+    (root / "data").rename(root / "elsewhere")
+    assert main(arguments(root)) == 0
+    assert capsys.readouterr().out == "Nothing is missing.\n"
+
+    (root / "elsewhere").rename(root / "data")
     assert main(arguments(root, "--rows", "X", "--fresh")) == 0
     again = "X: again replicated with another setting (learning rate 0.1); 1 figures are the same."
     assert again in capsys.readouterr().out
