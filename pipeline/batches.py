@@ -1,13 +1,15 @@
-"""The rows of a training as batches, in an order that only the seed and the epoch decide.
+"""The order in which a training sees its rows: a function of the seed and the epoch, and of nothing else.
 
 A training that is resumed in epoch 7 therefore sees the rows as it would have without the interruption.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 import numpy as np
+
+STEPS_PER_CALL = 64
+"""Steps in one call at most. The progress bar and an interruption are as coarse as this; more is no faster."""
 
 
 def order_of_epoch(seed: int, epoch: int, rows: int) -> np.ndarray:
@@ -24,82 +26,45 @@ def order_of_epoch(seed: int, epoch: int, rows: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(rows).astype(np.int32)
 
 
-class EpochShuffle(keras.callbacks.Callback):
-    """Deals the rows anew before each epoch."""
-
-    def __init__(self, seed: int, rows: int, deal: Callable[[np.ndarray], Any]) -> None:
-        super().__init__()
-        self._seed = seed
-        self._rows = rows
-        self._deal = deal
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Hands the epoch's order to the batches."""
-        self._deal(order_of_epoch(self._seed, epoch, self._rows))
-
-
-class ArrayBatches(keras.utils.PyDataset):
-    """Batches gathered with numpy, for backends other than TensorFlow."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:
-        super().__init__()
-        self._x = x
-        self._y = y
-        self._batch_size = batch_size
-        self.order = np.arange(len(x), dtype=np.int32)
-
-    def __len__(self) -> int:
-        return count_batches(len(self._x), self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._x[rows].astype(np.float32), self._y[rows]
-
-    def deal(self, order: np.ndarray) -> None:
-        """Takes the order of the next epoch."""
-        self.order = order
-
-
 def count_batches(rows: int, batch_size: int) -> int:
     """Batches in an epoch; the last one may be smaller."""
     return -(-rows // batch_size)
 
 
-def training_batches(x: np.ndarray, y: np.ndarray, batch_size: int, seed: int) -> tuple[Any, EpochShuffle]:
-    """What `fit` reads.
+class Deal(keras.callbacks.Callback):
+    """Deals the rows anew before each epoch, and hands them out call by call.
 
-    Args:
-        x: `(n, ...)` raw values of any numeric type; they stay so in memory and are cast batch by batch.
-        y: `(n, ...)` encoded targets.
+    Attributes:
         batch_size: rows per batch; the last batch of an epoch has what is left.
-        seed: of the shuffling.
-
-    Returns:
-        The first argument of `fit` (to be used with `shuffle=False`), and the callback that shuffles it.
+        batches: in an epoch.
+        steps: in one call, evenly many.
     """
-    if keras.backend.backend() == "tensorflow":
-        data, deal = _tensorflow_batches(x, y, batch_size)
-    else:
-        arrays = ArrayBatches(x, y, batch_size)
-        data, deal = arrays, arrays.deal
-    return data, EpochShuffle(seed, len(x), deal)
 
+    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+        """Takes what decides the order: how many rows there are, how many to a batch, and the model's seed."""
+        super().__init__()
+        self.batch_size = batch_size
+        self.batches = count_batches(rows, batch_size)
+        self.steps = count_batches(self.batches, count_batches(self.batches, STEPS_PER_CALL))
+        self._rows = rows
+        self._seed = seed
+        self._order = np.arange(0, dtype=np.int32)
 
-def _tensorflow_batches(x: np.ndarray, y: np.ndarray, batch_size: int) -> tuple[Any, Callable[[np.ndarray], Any]]:
-    import tensorflow as tf
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Shuffles."""
+        self._order = order_of_epoch(self._seed, epoch, self._rows)
 
-    with tf.device("CPU:0"):
-        rows, targets = tf.constant(x), tf.constant(y)
-        order = tf.Variable(np.arange(len(x), dtype=np.int32), trainable=False)
+    def next_calls(self) -> Iterator[tuple[np.ndarray, int]]:
+        """What the next `steps` batches are, in one call or, with the epoch's smaller last batch, in two.
 
-    def gather(index: Any) -> tuple[Any, Any]:
-        chosen = order[index * batch_size : (index + 1) * batch_size]
-        return tf.cast(tf.gather(rows, chosen), tf.float32), tf.gather(targets, chosen)
-
-    # One element is one batch: tf.data's own shuffle and batch cost time per row. Keras makes a new iterator for each
-    # epoch, which reads the order that was dealt before it.
-    batches = tf.data.Dataset.range(count_batches(len(x), batch_size)).map(gather).prefetch(tf.data.AUTOTUNE)
-    options = tf.data.Options()
-    # Determinism would undo it, with a line on standard error for each epoch.
-    options.experimental_optimization.map_parallelization = False
-    return batches.with_options(options), order.assign
+        Yields:
+            The chosen rows, `(steps, batch)` int32, and how many of these steps are meant. Whole batches always come in
+            arrays of the same shape, in which steps behind the meant ones only fill up; a smaller batch comes alone.
+        """
+        size = self.batch_size
+        dealt, self._order = np.split(self._order, [min(self.steps * size, len(self._order))])
+        whole, rest = np.split(dealt, [len(dealt) // size * size])
+        if len(whole):
+            yield np.resize(whole, (min(self.steps, self._rows // size), size)), len(whole) // size
+        if len(rest):
+            yield rest[None], 1

@@ -44,20 +44,20 @@ class Progress:
 
 
 class Validation(keras.callbacks.Callback):
-    """Adds `val_loss`, the validation metric and, for classes, `roc_auc` and `val_roc_auc` to an epoch's figures.
+    """Adds `val_loss`, the validation metric and, where wanted, `roc_auc` and `val_roc_auc` to an epoch's figures.
 
     Keras's own validation gives no ROC AUC without a second pass; this makes one pass, in large batches. `roc_auc` is
     taken on a sample of the training rows, as many as there are validation rows at most.
     """
 
-    def __init__(self, objective: Objective, validation: Part, targets: np.ndarray, sample: Part) -> None:
+    def __init__(self, objective: Objective, validation: Part, targets: np.ndarray, sample: Part | None) -> None:
         """Takes the rows.
 
         Args:
             objective: of the training.
             validation: all validation rows, raw.
             targets: theirs, encoded.
-            sample: training rows for `roc_auc`, raw.
+            sample: training rows for `roc_auc`, raw; None where nobody reads the area.
         """
         super().__init__()
         self._objective = objective
@@ -66,9 +66,8 @@ class Validation(keras.callbacks.Callback):
         self._labels = validation.y
         self._targets = targets
         self._rows = _in_batches(validation.x)
-        self._sample_labels = sample.y
-        # A regression's outputs have no ROC curve.
-        self._sample_rows = [] if objective.task == "regression" else _in_batches(sample.x)
+        self._sample_labels = sample.y if sample else None
+        self._sample_rows = _in_batches(sample.x) if sample else []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:  # noqa: ARG002
         """Measures and writes into `logs`, which later callbacks and the progress bar read."""

@@ -14,7 +14,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipeline.batches import count_batches, training_batches
+from pipeline.batches import Deal, count_batches
 from pipeline.calibration import calibrate
 from pipeline.callbacks import (
     BestEpoch,
@@ -34,6 +34,7 @@ from pipeline.optimizers import build_optimizer
 from pipeline.params import ComparisonParams
 from pipeline.prepared import Part, Prepared
 from pipeline.scaling import Standardization, measure_standardization
+from pipeline.steps import fit_in_steps
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,8 @@ def set_up_training(params: ComparisonParams, prepared: Prepared) -> Training:
         optimizer=build_optimizer(train, steps),
         loss=objective.keras_loss(),
         metrics=[objective.keras_metric()],
-        steps_per_execution=min(train.steps_per_execution, steps),
         # JAX without compilation runs operation by operation, twenty times slower.
-        jit_compile=train.jit_compile if keras.backend.backend() == "tensorflow" else "auto",
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return Training(model, objective, standardization)
 
@@ -176,16 +176,17 @@ def run_epochs(
         TrainingError: the loss became infinite or not a number.
     """
     targets = training.objective.encode_targets(prepared.train.y, training.standardization)
-    batches, shuffle = training_batches(prepared.train.x, targets, params.train.batch_size, params.seed)
     if verbose is None:
         verbose = 1 if sys.stdout.isatty() else 2
-    training.model.fit(
-        batches,
+    fit_in_steps(
+        training.model,
+        (prepared.train.x, targets),
+        Deal(len(targets), params.train.batch_size, params.seed),
+        params.train.jit_compile,
         epochs=params.train.epochs,
         initial_epoch=len(progress.history),
         verbose=verbose,
-        shuffle=False,
-        callbacks=[shuffle, *_own_callbacks(params, prepared, training, progress), *callbacks],
+        callbacks=[*_own_callbacks(params, prepared, training, progress), *callbacks],
     )
 
 
@@ -213,6 +214,11 @@ def finish_training(params: ComparisonParams, training: Training, validation: Pa
     if training.objective.task == "regression" or params.train.calibration == "none" or not len(validation.x):
         return finished
     return calibrate(finished, validation)
+
+
+def follows_area(params: ComparisonParams, prepared: Prepared) -> bool:
+    """Whether the area under the ROC curve is measured after each epoch: of two classes, or where it decides."""
+    return prepared.description.task == "binary" or params.train.checkpoint == "val_roc_auc"
 
 
 def sample_rows(part: Part, count: int, seed: int) -> Part:
@@ -262,7 +268,7 @@ def _own_callbacks(
     if not len(validation.x):
         return [FiniteLoss(), Record(progress)]
     targets = training.objective.encode_targets(validation.y, training.standardization)
-    sample = sample_rows(prepared.train, len(validation.x), params.seed)
+    sample = sample_rows(prepared.train, len(validation.x), params.seed) if follows_area(params, prepared) else None
     patience = train.early_stopping.patience if train.early_stopping else None
     callbacks = [
         Validation(training.objective, validation, targets, sample),

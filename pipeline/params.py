@@ -103,12 +103,11 @@ class TrainParams(Section):
     """Of the moving average of the weights that is validated and kept, per batch; 0 keeps the weights themselves."""
     mixed_precision: bool = False
     """Hidden layers compute in bfloat16; weights and the output stay float32."""
-    jit_compile: bool = False
-    """Compile with XLA. Worth it for a dense network over many epochs; JAX always compiles."""
+    jit_compile: bool | None = None
+    """Compile the training steps with XLA. Unless said, a dense network is compiled when it is trained for many steps.
+    JAX always compiles."""
     deterministic: bool = True
     """The same result on each run on one machine."""
-    steps_per_execution: Count = 64
-    """Batches run in one call; progress and interruption are as coarse as this."""
 
 
 class EvaluateParams(Section):

@@ -113,7 +113,7 @@ def compose_plots(name: str, description: Description, tables: Mapping[str, Sequ
 
 _LEARNED = {
     "binary": ("loss", "accuracy", "roc_auc"),
-    "multiclass": ("loss", "accuracy", "roc_auc"),
+    "multiclass": ("loss", "accuracy"),
     "regression": ("loss", "mae_standardized"),
 }
 _CURVES = {

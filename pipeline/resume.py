@@ -31,6 +31,7 @@ CODE = (
     "ranking",
     "resume",
     "scaling",
+    "steps",
     "training",
 )
 """Modules whose change makes a saved state worthless."""

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from pipeline.callbacks import Progress
-from pipeline.fitting import Training, finish_training, in_float32, run_epochs, set_up_training
+from pipeline.fitting import Training, finish_training, follows_area, in_float32, run_epochs, set_up_training
 from pipeline.folders import whole_folder
 from pipeline.params import ComparisonParams
 from pipeline.prepared import Prepared
@@ -88,9 +88,10 @@ def _write_results(
 
 def _facts(params: ComparisonParams, prepared: Prepared) -> dict[str, Any]:
     """What `training.json` says beside the counts; `roc_auc` of the history is that of a sample of training rows."""
+    sampled = {"rows_sampled_for_roc_auc": min(len(prepared.train.x), len(prepared.validation.x))}
     return {
         "rows": len(prepared.train.x),
-        "rows_sampled_for_roc_auc": min(len(prepared.train.x), len(prepared.validation.x)),
+        **(sampled if follows_area(params, prepared) else {}),
         "checkpoint": params.train.checkpoint,
         "seed": params.seed,
         "deterministic": params.train.deterministic,

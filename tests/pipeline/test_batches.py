@@ -1,14 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.batches import ArrayBatches, order_of_epoch, training_batches
-
-X = np.arange(10, dtype=np.uint8)[:, None]
-Y = np.arange(10, dtype=np.int32)
-
-
-def labels(data):
-    return [np.asarray(y).tolist() for _, y in data]
+from pipeline.batches import STEPS_PER_CALL, Deal, order_of_epoch
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
@@ -18,20 +11,24 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert (order_of_epoch(1, 5, 100) != order_of_epoch(2, 5, 100)).any()
 
 
-@pytest.mark.parametrize("epoch", [0, 7])
-def test_every_row_comes_once_per_epoch_and_the_last_batch_is_smaller(epoch):
-    data, shuffle = training_batches(X, Y, batch_size=4, seed=1)
-    shuffle.on_epoch_begin(epoch)
-    order = order_of_epoch(1, epoch, 10).tolist()
-    assert labels(data) == [order[:4], order[4:8], order[8:]]
-    for x, y in data:
-        assert x.dtype == np.float32
-        np.testing.assert_array_equal(np.asarray(x)[:, 0], np.asarray(y))
+SIZES = [(10, 4), (3, 4), (8, 4), (1, 1), (4 * STEPS_PER_CALL, 4), (4 * STEPS_PER_CALL + 1, 4), (60_000, 128)]
 
 
-def test_numpy_batches_give_the_same_rows_as_tensorflow_ones():
-    data, shuffle = training_batches(X, Y, batch_size=4, seed=3)
-    shuffle.on_epoch_begin(2)
-    arrays = ArrayBatches(X, Y, batch_size=4)
-    arrays.deal(order_of_epoch(3, 2, 10))
-    assert [y.tolist() for _, y in (arrays[index] for index in range(len(arrays)))] == labels(data)
+@pytest.mark.parametrize(("rows", "batch_size"), SIZES)
+def test_every_row_is_dealt_once_per_epoch_in_the_epochs_order(rows, batch_size):
+    deal = Deal(rows, batch_size, seed=1)
+    for epoch in (0, 7):
+        deal.on_epoch_begin(epoch)
+        calls = [call for _ in range(0, deal.batches, deal.steps) for call in deal.next_calls()]
+        dealt = [batch for chosen, count in calls for batch in chosen[:count]]
+        np.testing.assert_array_equal(np.concatenate(dealt), order_of_epoch(1, epoch, rows))
+        assert {len(batch) for batch in dealt[:-1]} <= {batch_size}
+        assert len(dealt) == deal.batches
+        # What is compiled for one shape must never see another one.
+        assert len({chosen.shape for chosen, _ in calls if chosen.shape[1] == batch_size}) <= 1
+        assert not list(deal.next_calls())
+
+
+def test_calls_are_no_longer_than_a_progress_bar_can_bear():
+    assert Deal(60_000, 128, 1).steps == 59
+    assert max(Deal(rows, 1, 1).steps for rows in range(1, 300)) == STEPS_PER_CALL
