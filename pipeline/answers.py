@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import keras
 
 PREDICT_ROWS = 1024
+CALIBRATION_FIGURES = ("log_loss", "expected_calibration_error")
+"""What calibration changes: neither guesses nor the order of rows."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class Answers:
         part: the rows.
         outputs: `(n, classes)` probabilities, or `(n,)` predictions in the target's unit; float32.
         threshold: the operating point of a binary task, else None.
+        uncalibrated: the probabilities as they were before calibration; None where nothing was calibrated.
     """
 
     part: Part
     outputs: np.ndarray
     threshold: float | None = None
+    uncalibrated: np.ndarray | None = None
 
     @property
     def guesses(self) -> np.ndarray:
@@ -53,22 +57,25 @@ def measure(model: "keras.Model", prepared: Prepared, seed: int, aim: Aim) -> tu
     validation, threshold = predict(model, prepared.validation, description), None
     if description.task == "binary":
         threshold = choose_threshold(prepared.validation.y, validation[:, 1], aim)
-    train, test = (predict(model, part, description) for part in (prepared.train, prepared.test))
+    test = Answers(prepared.test, predict(model, prepared.test, description), threshold, _uncalibrated(model, prepared))
+    train = Answers(prepared.train, predict(model, prepared.train, description), threshold)
     metrics: dict[str, Any] = {
-        "test": _score(Answers(prepared.test, test, threshold), prepared),
+        "test": _score(test, prepared),
         "validation": _score(Answers(prepared.validation, validation, threshold), prepared),
-        "train": _score(Answers(prepared.train, train, threshold), prepared),
+        "train": _score(train, prepared),
         "baseline": {"trivial": trivial_baseline(prepared)},
     }
     boosting = gradient_boosting_baseline(prepared, seed, aim)
     if boosting:
         metrics["baseline"]["gradient_boosting"] = boosting
+    if test.uncalibrated is not None:
+        metrics["calibration"] = _compare_calibration(model, test)
     metrics = rounded(metrics)
     if threshold is not None:
         metrics["operating_point"] = {"threshold": threshold}
     if description.partial:
         metrics["partial"] = description.partial
-    return Answers(prepared.test, test, threshold), metrics
+    return test, metrics
 
 
 def predict(model: "keras.Model", part: Part, description: Description) -> np.ndarray:
@@ -88,6 +95,25 @@ def predict(model: "keras.Model", part: Part, description: Description) -> np.nd
             "all finite. Run the train stage again."
         )
     return outputs.ravel() if description.task == "regression" else outputs
+
+
+def _uncalibrated(model: "keras.Model", prepared: Prepared) -> np.ndarray | None:
+    from pipeline.calibration import temperature_of, without_temperature
+
+    if temperature_of(model) is None:
+        return None
+    return predict(without_temperature(model), prepared.test, prepared.description)
+
+
+def _compare_calibration(model: "keras.Model", test: Answers) -> dict[str, Any]:
+    from pipeline.calibration import temperature_of
+
+    before, after = (score_classes(test.part.y, outputs, None) for outputs in (test.uncalibrated, test.outputs))
+    return {
+        "temperature": temperature_of(model),
+        "test_before": {key: before[key] for key in CALIBRATION_FIGURES},
+        "test_after": {key: after[key] for key in CALIBRATION_FIGURES},
+    }
 
 
 def _score(answers: Answers, prepared: Prepared) -> dict[str, float]:

@@ -71,7 +71,7 @@ def fit_temperature(truth: np.ndarray, scores: np.ndarray) -> float | None:
 
 def temperature_of(model: keras.Model) -> float | None:
     """The temperature of a finished model; None where it has none."""
-    return 1.0 / model.get_layer(TEMPERATURE).scale if _has_temperature(model) else None
+    return round(1.0 / model.get_layer(TEMPERATURE).scale, 6) if _has_temperature(model) else None
 
 
 def without_temperature(model: keras.Model) -> keras.Model:

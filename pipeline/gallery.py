@@ -10,9 +10,12 @@ from pipeline import curves, mistakes, plots
 from pipeline.answers import Answers
 from pipeline.prepared import Description
 
+BEFORE = "calibration_before.csv"
+"""Drawn into the picture of `calibration.csv`."""
+
 
 def write_gallery(test: Answers, description: Description, name: str, folder: Path) -> dict[str, list[str]]:
-    """Writes every table as CSV and as a picture, and the classification report as text and CSV.
+    """Writes every table as CSV, all but one with a picture of its own, and the classification report as text and CSV.
 
     Args:
         test: the model's answers for the test rows.
@@ -42,7 +45,8 @@ def _tables(test: Answers, description: Description) -> dict[str, pd.DataFrame]:
             "worst_mistakes.csv": mistakes.largest_errors(test.part, outputs, description),
         }
     labels = description.labels
-    return {
+    before = {} if test.uncalibrated is None else {BEFORE: curves.calibration_table(truth, test.uncalibrated)}
+    return before | {
         "confusion_matrix.csv": curves.confusion_table(truth, test.guesses, labels),
         "roc.csv": curves.roc_table(truth, outputs, labels),
         "precision_recall.csv": curves.precision_recall_table(truth, outputs, labels),
@@ -59,15 +63,15 @@ def _draw(tables: dict[str, pd.DataFrame], test: Answers, description: Descripti
         "confusion_matrix.csv": lambda table: plots.draw_confusion(table, title + "confusion matrix"),
         "roc.csv": lambda table: plots.draw_roc(table, title + "ROC curve"),
         "precision_recall.csv": lambda table: plots.draw_precision_recall(table, title + "precision and recall"),
-        "calibration.csv": lambda table: plots.draw_calibration(table, title + "calibration"),
+        "calibration.csv": lambda table: plots.draw_calibration(table, title + "calibration", tables.get(BEFORE)),
         "predicted_against_actual.csv": lambda table: plots.draw_predicted_against_actual(table, title[:-2], target),
         "histograms.csv": lambda table: plots.draw_histograms(table, title + "histograms", target),
         "worst_mistakes.csv": lambda table: mistakes.draw_mistakes(
             table, test.part, description, title + "worst mistakes"
         ),
     }
-    for file, table in tables.items():
-        draw[file](table).save(folder / Path(file).with_suffix(".png"), description.partial)
+    for file in draw.keys() & tables.keys():
+        draw[file](tables[file]).save(folder / Path(file).with_suffix(".png"), description.partial)
 
 
 def _write_classification_report(test: Answers, description: Description, folder: Path) -> None:

@@ -1,17 +1,33 @@
 """`assets.extra/model.json`: what a signature cannot say about a model."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.params import ModelParams
+from pipeline.params import ComparisonParams
 from pipeline.prepared import Description, Part
 
 FORMAT_VERSION = 1
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What the stages before the export found out.
+
+    Attributes:
+        training: what `training.json` holds.
+        metrics: what `metrics.json` holds.
+        slices: what `evaluation/slices.json` holds.
+    """
+
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    slices: list[dict[str, Any]]
+
+
 def compose_manifest(
-    name: str, block: ModelParams, description: Description, metrics: dict[str, Any], example: dict[str, Any]
+    name: str, block: ComparisonParams, description: Description, findings: Findings, example: dict[str, Any]
 ) -> dict[str, Any]:
     """The manifest, without what only the moment of publishing can tell.
 
@@ -19,12 +35,13 @@ def compose_manifest(
         name: of the model.
         block: its parameters.
         description: of its data.
-        metrics: what `metrics.json` holds.
+        findings: about it.
         example: see `choose_example`.
 
     Returns:
         What `model.json` holds, ready for JSON.
     """
+    split = description.splits.get(block.split, {})
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -38,8 +55,10 @@ def compose_manifest(
             "range": list(description.input_range) if description.input_range else None,
         },
         "features": [{"name": feature.name, "unit": feature.unit} for feature in description.features],
-        "operating_point": _operating_point(block, description, metrics),
-        "metrics": metrics,
+        "operating_point": _operating_point(block, description, findings.metrics),
+        "metrics": findings.metrics,
+        "slices": findings.slices,
+        "training": findings.training,
         # What decides over publishing is no property of the model: a new floor does not make a new version.
         "params": block.model_dump(mode="json", exclude={"publish"}),
         "data": {
@@ -48,7 +67,9 @@ def compose_manifest(
             "checksum": description.checksum,
             "partial": description.partial,
             "source": description.source,
-            "counts": description.splits.get(block.split, {}).get("counts", {}),
+            "counts": split.get("counts", {}),
+            "dealt": {key: value for key, value in split.items() if key not in ("counts", "labels")},
+            "about": asdict(description.about),
         },
         "example": example,
     }
@@ -73,7 +94,9 @@ def choose_example(test: Part, guesses: np.ndarray | None, description: Descript
     return {"signature_name": "serving_default", "instances": [_nested(test.x[row])], "expected": expected}
 
 
-def _operating_point(block: ModelParams, description: Description, metrics: dict[str, Any]) -> dict[str, Any] | None:
+def _operating_point(
+    block: ComparisonParams, description: Description, metrics: dict[str, Any]
+) -> dict[str, Any] | None:
     if description.task != "binary":
         return None
     threshold = metrics["operating_point"]["threshold"]

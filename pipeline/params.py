@@ -149,12 +149,23 @@ class ModelParams(ComparisonParams):
     publish: PublishParams
 
 
+class RepeatParams(Section):
+    """One network on several deals of its rows: how much its figures depend on which rows are held out."""
+
+    splits: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Splits of the network's data set; each is dealt once per seed."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=2)]
+    """Of the dealing and of the network."""
+
+
 class Params(Section):
     """The whole of `params.yaml`."""
 
     datasets: dict[Name, DatasetParams]
     models: dict[Name, ModelParams]
     comparisons: dict[Name, ComparisonParams] = Field(default_factory=dict)
+    repeats: dict[Name, RepeatParams] = Field(default_factory=dict)
+    """By the name of a model or a comparison."""
 
     @model_validator(mode="after")
     def _check_references(self) -> "Params":
@@ -166,6 +177,11 @@ class Params(Section):
         both = sorted(self.models.keys() & self.comparisons.keys())
         if both:
             raise ParamsError(f"comparisons: {both[0]!r} is also the name of a model. Names must differ.")
+        for name, repeats in self.repeats.items():
+            _check_known("repeats", name, {**self.models, **self.comparisons})
+            for split in repeats.splits:
+                known = self.datasets[self.trained(name).dataset].prepare.splits
+                _check_known(f"repeats.{name}.splits", split, known)
         return self
 
     def trained(self, name: str) -> ComparisonParams:

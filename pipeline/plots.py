@@ -61,10 +61,13 @@ def draw_precision_recall(table: pd.DataFrame, title: str) -> Sketch:
     return sketch
 
 
-def draw_calibration(table: pd.DataFrame, title: str) -> Sketch:
-    """A reliability diagram over a histogram of how many rows each bin has."""
+def draw_calibration(table: pd.DataFrame, title: str, before: pd.DataFrame | None = None) -> Sketch:
+    """A reliability diagram over a histogram of how many rows each bin has; with what was before its calibration."""
     sketch = Sketch(title)
-    sketch.axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8, label="calibrated")
+    sketch.axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8, label="perfect")
+    if before is not None:
+        columns = before["mean_probability"], before["observed_share"]
+        sketch.axes.plot(*columns, "o:", color="tab:orange", linewidth=1, label="before calibration")
     sketch.axes.plot(table["mean_probability"], table["observed_share"], "o-", label="observed")
     sketch.axes.set(xlabel="probability that was said", ylabel="share that was so", xlim=(0, 1), ylim=(0, 1.02))
     shares = table["rows"] / table["rows"].sum()

@@ -87,6 +87,7 @@ def describe(name: str, raw: RawDataset, splits: dict[str, dict[str, Any]]) -> D
         partial=raw.partial,
         splits=splits,
         is_signal=raw.is_signal,
+        about=raw.about,
     )
 
 

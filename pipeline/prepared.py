@@ -10,7 +10,7 @@ import dataclasses
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,23 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class About:
+    """What only people can say of a data set, for the cards of the models that are made from it; "" where nobody did.
+
+    Attributes:
+        intended_use: what a model of these rows may be used for.
+        out_of_scope: what it must not be used for.
+        ethical_considerations: whom it may harm, and how.
+        caveats: what a reader of figures should know, a sentence each.
+    """
+
+    intended_use: str = ""
+    out_of_scope: str = ""
+    ethical_considerations: str = ""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Description:
     """What a data set is, in words and names.
 
@@ -51,6 +68,7 @@ class Description:
         partial: why the data is not the whole data set, or "" where it is. Every figure made from it repeats this.
         splits: by split name: how it was made and how many rows and, per class, labels each part has.
         is_signal: the columns are samples of one signal in order of time.
+        about: what people say of it.
     """
 
     name: str
@@ -67,6 +85,7 @@ class Description:
     partial: str
     splits: dict[str, dict[str, Any]]
     is_signal: bool = False
+    about: About = field(default_factory=About)
 
     @property
     def input_name(self) -> str:
@@ -125,11 +144,12 @@ def load_description(folder: Path) -> Description:
     try:
         fields = json.loads((folder / "description.json").read_text(encoding="utf-8"))
         features = tuple(Feature(**feature) for feature in fields.pop("features"))
-        bounds = fields.pop("input_range")
+        bounds, about = fields.pop("input_range"), fields.pop("about")
         return Description(
             **{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()},
             features=features,
             input_range=tuple(bounds) if bounds else None,
+            about=About(**about | {"caveats": tuple(about["caveats"])}),
         )
     except FileNotFoundError:
         raise DataError(f"No description.json in {folder}. Run the prepare stage first: dvc repro prepare.") from None
@@ -176,6 +196,27 @@ def load_prepared(folder: Path, split: str) -> Prepared:
     parts = {part: load_part(folder / split / f"{part}.npz") for part in PARTS}
     profile = json.loads(profile_path.read_text(encoding="utf-8"))
     return Prepared(load_description(folder), split, profile=profile, **parts)
+
+
+def load_report(path: Path, stage: str) -> Any:
+    """Reads a JSON file that a stage wrote.
+
+    Args:
+        path: of the file.
+        stage: that writes it.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        DataError: it is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"There is no {path}. Run the {stage} stage first.") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}). Run the {stage} stage again.") from None
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.command import run_stage
 from pipeline.gate import judge
+from pipeline.model_card import compose_card
 from pipeline.params import Params
 from pipeline.releases import add_release, latest_release, load_candidate, sole_publisher
 
@@ -36,7 +37,8 @@ def publish(name: str, params: Params, root: Path) -> None:
             print(f"{published.folder} is this export already, nothing to publish: {verdict.figures}")  # noqa: T201
             return
         added = {"content": content, "git_commit": _describe_commit(root), "created": _now()}
-        version = add_release(models, name, candidate, added)
+        card = compose_card({**candidate.manifest, **added}, candidate.load_profile())
+        version = add_release(models, name, candidate, added, card)
     if verdict.note:
         print(verdict.note)  # noqa: T201
     partial = candidate.manifest["metrics"].get("partial")

@@ -25,7 +25,7 @@ from pydantic import ValidationError, create_model
 from pipeline.errors import DataError, ParamsError
 from pipeline.idx import encode_idx
 from pipeline.params_errors import describe
-from pipeline.prepared import Feature, InputKind, Task
+from pipeline.prepared import About, Feature, InputKind, Task
 from pipeline.sections import Section
 
 BUNDLED_FILE = "rows.npz"
@@ -104,6 +104,7 @@ class RawDataset:
         published_test: `(n,)` bool, rows of the published test set; None where there is none.
         strata: `(n,)` int64, finer than the classes, to deal evenly to all parts; None for the classes themselves.
         is_signal: the columns are samples of one signal in order of time.
+        about: what people say of it, for model cards.
     """
 
     task: Task
@@ -121,6 +122,7 @@ class RawDataset:
     published_test: np.ndarray | None = None
     strata: np.ndarray | None = None
     is_signal: bool = False
+    about: About = field(default_factory=About)
 
     def checksum(self) -> str:
         """SHA-256 in hexadecimal of the IDX encodings of `x`, `y` and, where there is one, `published_test`."""

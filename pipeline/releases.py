@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError, PublishRefused
-from pipeline.prepared import write_json
+from pipeline.prepared import load_report, write_json
 
 MANIFEST = Path("assets.extra") / "model.json"
-VOLATILE_FILES = frozenset({"fingerprint.pb"})
-"""TensorFlow writes a random number into each SavedModel's fingerprint."""
-VOLATILE_KEYS = frozenset({"git_commit", "created", "content"})
-"""Keys of `model.json` that say when and from where a version was published, not what it is."""
+PROFILE = Path("assets.extra") / "profile.json"
+CARD = Path("assets.extra") / "model_card.md"
+VOLATILE_FILES = frozenset({"fingerprint.pb", CARD.name})
+"""TensorFlow writes a random number into each SavedModel's fingerprint; the card says when it was published."""
+VOLATILE_KEYS = frozenset({"git_commit", "created", "content", "training"})
+"""Keys of `model.json` that say when and how a version was made, not what it is."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Release:
 
     folder: Path
     manifest: dict[str, Any]
+
+    def load_profile(self) -> dict[str, Any]:
+        """Reads the distribution of the training rows."""
+        return load_report(self.folder / PROFILE, "export")
 
     def content(self) -> str:
         """SHA-256 of all that makes the model what it is, in hexadecimal: equal for an export made again."""
@@ -90,7 +96,7 @@ def find_release(models: Path, name: str, version: int | None) -> Release:
     return Release(models / name / str(version), manifest)
 
 
-def add_release(models: Path, name: str, candidate: Release, added: dict[str, Any]) -> Path:
+def add_release(models: Path, name: str, candidate: Release, added: dict[str, Any], card: str) -> Path:
     """Copies a candidate into the repository under the next number.
 
     The copy is complete and on disk before it gets its name, in one rename: a reader, a kill or a power cut finds the
@@ -101,6 +107,7 @@ def add_release(models: Path, name: str, candidate: Release, added: dict[str, An
         name: of the model.
         candidate: what to publish; it is left as it is.
         added: keys to add to the copy's manifest.
+        card: the model card, for people.
 
     Returns:
         The folder of the new version.
@@ -114,6 +121,7 @@ def add_release(models: Path, name: str, candidate: Release, added: dict[str, An
     # Without the files' modes: DVC may have linked the candidate's files to its cache and made them read-only.
     shutil.copytree(candidate.folder, staged, copy_function=shutil.copyfile)
     write_json({**candidate.manifest, **added}, staged / MANIFEST)
+    (staged / CARD).write_text(card, encoding="utf-8")
     _sync_tree(staged)
     target = models / name / str(version)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,23 +1,21 @@
 """A trained network as a SavedModel, checked against the Keras model before it appears."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.errors import DataError, ExportError
+from pipeline.errors import ExportError
 from pipeline.folders import whole_folder
 from pipeline.inputs import signature_inputs
-from pipeline.manifest import choose_example, compose_manifest
+from pipeline.manifest import Findings, choose_example, compose_manifest
 from pipeline.operating_point import decide
 from pipeline.params import ModelParams
 from pipeline.parity import Reference, check_signatures, check_warmup
-from pipeline.prepared import Prepared, load_prepared, write_json
+from pipeline.prepared import Prepared, load_prepared, load_report, write_json
 from pipeline.signatures import Signatures, load_signatures, save_signatures
 from pipeline.trained import load_model
 from pipeline.warmup import FILE_NAME, Request, save_requests
@@ -42,12 +40,12 @@ def write_saved_model(name: str, block: ModelParams, root: Path) -> None:
     tf.config.set_visible_devices([], "GPU")
     folder = root / "data" / "prepared" / block.dataset
     prepared = load_prepared(folder, block.split)
-    metrics = _load_metrics(root / "reports" / name / "metrics.json")
-    threshold = metrics["operating_point"]["threshold"] if prepared.description.task == "binary" else None
+    findings = _load_findings(root / "reports" / name)
+    threshold = findings.metrics["operating_point"]["threshold"] if prepared.description.task == "binary" else None
     reference = Reference(_load_tensorflow_model(root / "runs" / name / "model.keras"), prepared.description, threshold)
     guesses = None if prepared.description.task == "regression" else _guesses(reference, prepared.test.x)
     example = choose_example(prepared.test, guesses, prepared.description)
-    manifest = compose_manifest(name, block, prepared.description, metrics, example)
+    manifest = compose_manifest(name, block, prepared.description, findings, example)
     manifest["versions"] = {"keras": keras.__version__, "tensorflow": tf.__version__}
     with whole_folder(root / "exports" / name) as building:
         save_signatures(Signatures(reference.model, prepared.description, threshold), building)
@@ -62,13 +60,12 @@ def write_saved_model(name: str, block: ModelParams, root: Path) -> None:
     print(f"exports/{name}: {', '.join(sorted(reloaded))} give the Keras model's numbers")  # noqa: T201
 
 
-def _load_metrics(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"No figures at {path}. Run the evaluate stage first.") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}). Run the evaluate stage again.") from None
+def _load_findings(folder: Path) -> Findings:
+    return Findings(
+        training=load_report(folder / "training" / "training.json", "train"),
+        metrics=load_report(folder / "metrics.json", "evaluate"),
+        slices=load_report(folder / "evaluation" / "slices.json", "evaluate"),
+    )
 
 
 def _load_tensorflow_model(path: Path) -> keras.Model:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
-from pipeline.prepared import Feature
+from pipeline.prepared import About, Feature
 from pipeline.raw import RawDataset, identifier, parse_options, read_arrays, write_arrays
 from pipeline.sections import Section
 
@@ -65,4 +65,11 @@ def load(folder: Path, options: Mapping[str, Any]) -> RawDataset:
         labels=("benign", "malignant"),
         features=tuple(Feature(identifier(name), "grey levels" if "texture" in name else "") for name in NAMES),
         target_name="diagnosis",
+        about=About(
+            intended_use="Telling benign from malignant by nuclei measured in pictures of biopsies, for study.",
+            out_of_scope="Diagnosis of patients.",
+            ethical_considerations="A cancer that is missed harms more than a false alarm, and the operating point "
+            "does not weigh one against the other. Nothing is recorded of the patients, so figures by group cannot be "
+            "given.",
+        ),
     )

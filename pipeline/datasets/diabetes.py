@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_diabetes
 
-from pipeline.prepared import Feature
+from pipeline.prepared import About, Feature
 from pipeline.raw import RawDataset, parse_options, read_arrays, write_arrays
 from pipeline.sections import Section
 
@@ -65,4 +65,10 @@ def load(folder: Path, options: Mapping[str, Any]) -> RawDataset:
         features=FEATURES,
         target_name="disease_progression",
         target_unit="points",
+        about=About(
+            intended_use="A regression on a small table, for study.",
+            out_of_scope="Treatment of patients.",
+            ethical_considerations="The rows are people; their sex and age are inputs.",
+            caveats=("So few test rows leave the figures uncertain.",),
+        ),
     )

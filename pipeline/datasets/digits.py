@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
+from pipeline.prepared import About
 from pipeline.raw import RawDataset, parse_options, read_arrays, write_arrays
 from pipeline.sections import Section
 
@@ -49,4 +50,9 @@ def load(folder: Path, options: Mapping[str, Any]) -> RawDataset:
         labels=tuple("0123456789"),
         input_range=(0.0, 16.0),
         target_name="digit",
+        about=About(
+            intended_use="Reading single handwritten digits that were scanned and reduced to 8 x 8 grey levels.",
+            out_of_scope="Photographs, several digits in one picture, other characters.",
+            caveats=("Who wrote a digit is not recorded, so one writer may stand on two sides of the split.",),
+        ),
     )

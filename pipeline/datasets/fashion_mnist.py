@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.idx import IMAGE_FILES, measure_archive, read_images
+from pipeline.prepared import About
 from pipeline.raw import FileSet, RawDataset, RemoteFile, file_digest, parse_options
 from pipeline.sections import Section
 
@@ -82,6 +83,11 @@ def load(folder: Path, options: Mapping[str, Any]) -> RawDataset:
         target_name="clothing",
         partial=partial,
         published_test=np.repeat([False, True], counts),
+        about=About(
+            intended_use="Naming a piece of clothing in a picture of a shop, one to a picture and upright.",
+            out_of_scope="Clothing that is worn; a picture of anything else is called a piece of clothing, too.",
+            caveats=("Background is 0: a picture on white ground must be inverted first.",),
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.idx import IMAGE_FILES, measure_archive, measure_idx, read_images
+from pipeline.prepared import About
 from pipeline.raw import FileSet, RawDataset, RemoteFile, parse_options
 from pipeline.sections import Section
 
@@ -69,4 +70,9 @@ def load(folder: Path, options: Mapping[str, Any]) -> RawDataset:
         input_range=(0.0, 255.0),
         target_name="digit",
         published_test=np.repeat([False, True], [len(arrays["y_train"]), len(arrays["y_test"])]),
+        about=About(
+            intended_use="Reading single handwritten digits, one to a picture and centred in it.",
+            out_of_scope="Several digits in one picture; a picture of anything else is called a digit, too.",
+            caveats=("Ink is 255 and paper 0: dark ink on white paper must be inverted first.",),
+        ),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.idx import idx_digest
-from pipeline.prepared import Feature
+from pipeline.prepared import About, Feature
 from pipeline.raw import FileSet, RawDataset, RemoteFile, parse_options
 from pipeline.sections import Section
 
@@ -38,6 +38,20 @@ CONTENTS = {
     "F": "sha256:2b39e92fc881ede20795c9d82ac052783068fe579e31806c6bbadd81670585c1",
     "S": "sha256:23b88718a7d48533163ddaa10ad314853be0c1b78738583a6424b6b5f72afea2",
 }
+
+ABOUT = About(
+    intended_use="Telling segments of one second that were recorded during a seizure from others, for study.",
+    out_of_scope="Diagnosis, alarms and any other use with patients: the recordings were chosen, and those with "
+    "artefacts left out.",
+    ethical_considerations="A missed seizure and a false alarm do not harm alike, and the operating point does not "
+    "weigh one against the other. Nothing is published of the single people, so figures by group cannot be given.",
+    caveats=(
+        "Which recordings come from the same person was never published, so one person may stand on two sides.",
+        "Sets Z and O were recorded from the scalps of volunteers, N, F and S inside the skulls of patients: some "
+        "segments can be told apart by that.",
+        "One in five segments is of a seizure, far more than in any ward.",
+    ),
+)
 
 
 class Options(Section):
@@ -99,6 +113,7 @@ def load(folder: Path, options: Mapping[str, Any]) -> RawDataset:
         groups={"recording": np.repeat(np.arange(len(recordings)), SEGMENTS_PER_RECORDING)},
         strata=set_of_row,
         is_signal=True,
+        about=ABOUT,
     )
 
 

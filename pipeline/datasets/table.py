@@ -11,13 +11,22 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.errors import DataError
-from pipeline.prepared import Feature, Task
+from pipeline.prepared import About, Feature, Task
 from pipeline.raw import RawDataset, identifier, parse_options
 from pipeline.sections import Section
 
 FILE = "table.csv"
 LARGEST = float(np.finfo(np.float32).max)
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
+
+
+class AboutOptions(Section):
+    """What only people can say; see `pipeline.prepared.About`."""
+
+    intended_use: str = ""
+    out_of_scope: str = ""
+    ethical_considerations: str = ""
+    caveats: tuple[str, ...] = ()
 
 
 class Options(Section):
@@ -36,6 +45,8 @@ class Options(Section):
     """Columns that `keep_together` may name: rows with the same text in one of them belong together."""
     citation: str = ""
     """Where the data comes from."""
+    about: AboutOptions = AboutOptions()
+    """For the cards of the models."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ def read_table(path: Path, options: Options) -> RawDataset:
         features=_features(names, units),
         target_name=identifier(options.target),
         target_unit=options.target_unit if options.task == "regression" else "",
+        about=About(**options.about.model_dump()),
         groups={identifier(name): np.unique(content.column(name), return_inverse=True)[1] for name in options.groups},
     )
 

@@ -15,6 +15,7 @@ from pipeline.inputs import pixels_of, signature_inputs
 from pipeline.params import parse_params
 from pipeline.parity import Reference, check_signatures, check_warmup
 from pipeline.prepared import Description, Feature, Part, load_prepared, save_description, save_part, write_json
+from pipeline.profile import distribution
 from pipeline.signatures import Signatures, load_signatures, save_signatures
 from pipeline.warmup import FILE_NAME, Request, load_requests, save_requests
 
@@ -22,6 +23,10 @@ ROWS = 40
 LABELS = {"digits": ("zero", "one", "two"), "tumours": ("benign", "malignant"), "disease": ()}
 TASKS = {"digits": "multiclass", "tumours": "binary", "disease": "regression"}
 NAMES = tuple(TASKS)
+TRAINING = {
+    "parameters": 10, "epochs": 3, "best_epoch": 2, "seconds": 4.5, "keras": "3", "backend": "tensorflow",
+    "devices": ["cpu:0"],
+}  # fmt: skip
 
 
 def describe(name):
@@ -57,6 +62,11 @@ def build_model(description):
     else:
         outputs = keras.layers.Rescaling(40.0, 150.0)(keras.layers.Dense(1)(hidden))
     return keras.Model(inputs, outputs)
+
+
+def profile(description, part):
+    features = [distribution(feature, part.x[:, column]) for column, feature in enumerate(description.features)]
+    return {"features": features, "target_standardization": {"mean": 150.0, "std": 40.0}}
 
 
 def parameters():
@@ -95,9 +105,10 @@ def root(tmp_path_factory):
         for part, rows in parts.items():
             save_part(rows, folder / "row" / f"{part}.npz")
         save_description(description, folder)
-        write_json({"target_standardization": {"mean": 150.0, "std": 40.0}}, folder / "row" / "profile.json")
+        write_json(profile(description, parts["train"]), folder / "row" / "profile.json")
         (root / "runs" / name).mkdir(parents=True)
         build_model(description).save(root / "runs" / name / "model.keras")
+        write_json(TRAINING, root / "reports" / name / "training" / "training.json")
         params = parse_params(parameters(), "test")
         evaluate.evaluate(name, params, root)
         export.export(name, params, root)
@@ -238,6 +249,8 @@ def test_the_manifest_says_what_a_signature_cannot(root):
     }  # fmt: skip
     assert manifest["data"]["counts"] == {"train": ROWS, "validation": ROWS, "test": ROWS}
     assert "publish" not in manifest["params"]
+    assert manifest["training"] == TRAINING
+    assert [entry["slice"] for entry in manifest["slices"]] == ["benign", "malignant"]
     assert manifest_of(root, "digits")["operating_point"] is None
 
 

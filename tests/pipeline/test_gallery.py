@@ -1,6 +1,5 @@
 """Tables, pictures and pages of an evaluation, without a network."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from pipeline.answers import Answers
 from pipeline.baselines import gradient_boosting_baseline, spectrum, trivial_baseline
 from pipeline.gallery import write_gallery
 from pipeline.prepared import Description, Feature, Part, Prepared
-from pipeline.report import compose_page, compose_plots
+from pipeline.report import compose_plots
 
 ROWS = 60
 
@@ -97,21 +96,15 @@ def test_a_model_without_mistakes_is_said_to_have_none(tmp_path):
     assert (tmp_path / "worst_mistakes.png").is_file()
 
 
-@pytest.mark.parametrize(("task", "kind"), CASES)
-def test_the_page_shows_each_figure_beside_its_baseline(tmp_path, task, kind):
-    description = describe(task, kind, partial="only a tenth of the images")
-    prepared = prepare(description)
-    trivial = trivial_baseline(prepared)
-    metrics = dict.fromkeys(("test", "validation", "train"), trivial) | {"baseline": {"trivial": trivial}}
-    metrics["operating_point"] = {"threshold": 0.5}
-    write_gallery(make_answers(description, prepared.test), description, "model", tmp_path)
-    page = compose_page("model", metrics, description, "row", tmp_path)
-    assert "trivial baseline" in page
-    assert "Partial data: only a tenth of the images" in page
-    assert ("[points]" in page) == (task == "regression")
-    for path in tmp_path.glob("*.png"):
-        assert f"evaluation/{path.name}" in page
-    json.dumps(metrics, allow_nan=False)
+def test_a_calibrated_model_shows_what_was_before(tmp_path):
+    description = describe("binary")
+    answers = replace(
+        make_answers(description, make_part(description)), uncalibrated=np.full((ROWS, 2), 0.5, np.float32)
+    )
+    columns = write_gallery(answers, description, "model", tmp_path)
+    assert columns["calibration_before.csv"] == columns["calibration.csv"]
+    assert pd.read_csv(tmp_path / "calibration_before.csv")["rows"].tolist() == [ROWS]
+    assert not (tmp_path / "calibration_before.png").exists()
 
 
 @pytest.mark.parametrize(("task", "kind"), CASES)

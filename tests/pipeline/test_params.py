@@ -42,7 +42,14 @@ WRONG = [
     (("datasets", "digits", "prepare", "splits"), {}, "datasets.digits.prepare.splits: dictionary should have at l"),
     (("datasets", "digits", "prepare", "splits", "row", "test"), 1.5, "datasets.digits.prepare.splits.row.test: inp"),
     (("datasets", "digits", "prepare", "splits", "row", "train"), 0.7, "datasets.digits.prepare.splits.row: unknown"),
-    (("model",), {}, "the top level: unknown key 'model'. Allowed: 'datasets', 'models', 'comparisons'."),
+    (("model",), {}, "the top level: unknown key 'model'. Allowed: 'datasets', 'models', 'comparisons', 'repeats'."),
+    (
+        ("repeats", "digit"),
+        {"splits": ["row"], "seeds": [1, 2]},
+        "repeats: unknown name 'digit'. Available: 'digits', ",
+    ),
+    (("repeats", "digits"), {"splits": ["rows"], "seeds": [1, 2]}, "repeats.digits.splits: unknown name 'rows'. Avai"),
+    (("repeats", "digits"), {"splits": ["row"], "seeds": [1]}, "repeats.digits.seeds: tuple should have at least 2"),
     (("comparisons", "digits"), DOCUMENT["comparisons"]["seizure_by_recording"], "comparisons: 'digits' is also the"),
 ]
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pipeline import publish
 from pipeline.errors import PublishRefused
+from pipeline.prepared import About
 from pipeline.releases import Release, add_release, latest_release, load_candidate
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,10 +32,22 @@ def project(tmp_path):
 
 def manifest(accuracy, name="digits", checksum="c" * 64, baseline=0.1):
     figures = {"accuracy": accuracy, "mae": 1 - accuracy}
+    trivial = {"accuracy": baseline, "mae": 1 - baseline}
     return {
         "name": name,
-        "metrics": {"test": figures, "baseline": {"trivial": {"accuracy": baseline}}},
-        "data": {"name": name, "split": "row", "checksum": checksum, "counts": {"test": 359}},
+        "task": "multiclass",
+        "labels": ["0", "1"],
+        "target": {"name": "digit", "unit": ""},
+        "input": {"kind": "image", "name": "image", "shape": [8, 8], "range": [0, 16]},
+        "features": [],
+        "operating_point": None,
+        "metrics": {"test": figures, "validation": figures, "train": figures, "baseline": {"trivial": trivial}},
+        "slices": [{"slice": "0", "rows": 359, "f1": 0.5}],
+        "training": {"parameters": 10, "epochs": 3, "best_epoch": 2, "seconds": 4.5, "keras": "3", "backend": "jax",
+                     "devices": ["cpu:0"]},
+        "params": {"seed": 1, "network": {"architecture": "mlp"}, "train": {"checkpoint": "val_loss", "epochs": 3}},
+        "data": {"name": name, "split": "row", "checksum": checksum, "counts": {"test": 359}, "source": "made up",
+                 "partial": "", "dealt": {}, "about": asdict(About())},
     }  # fmt: skip
 
 
@@ -43,6 +57,7 @@ def write_export(root, accuracy, graph="graph", **about):
     (folder / "saved_model.pb").write_text(graph)
     (folder / "fingerprint.pb").write_bytes(os.urandom(8))
     (folder / MANIFEST).write_text(json.dumps(manifest(accuracy, **about)))
+    (folder / "assets.extra" / "profile.json").write_text('{"features": []}')
     return folder
 
 
@@ -70,6 +85,8 @@ def test_the_first_version_is_1_and_says_what_it_reached(project, capsys):
     assert published["created"].endswith("+00:00")
     assert published["git_commit"] is None
     assert published["metrics"] == manifest(0.97)["metrics"]
+    card = (project / "models" / "digits" / "1" / "assets.extra" / "model_card.md").read_text()
+    assert f"- Published {published['created']} from commit unknown." in card
 
 
 def test_an_export_made_again_publishes_nothing(project, capsys):
@@ -141,7 +158,10 @@ def test_a_smaller_error_is_better(project, capsys):
     set_floor(project, "{metric: mae, value: 0.05}")
     folder = write_export(project, 0.97)
     document = manifest(0.97)
-    document["metrics"]["baseline"] = {"trivial": {"mae": 0.9}, "gradient_boosting": {"mae": 0.02}}
+    figures = {"accuracy": 0.5}
+    document["metrics"]["baseline"] = {
+        "trivial": figures | {"mae": 0.9}, "gradient_boosting": figures | {"mae": 0.02},
+    }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(document))
     status, output = run(project, capsys)
     assert status == 0
@@ -209,7 +229,7 @@ def test_a_reader_never_sees_half_a_version(project):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    add_release(project / "models", "digits", candidate, {})
+    add_release(project / "models", "digits", candidate, {}, "card")
     time.sleep(0.05)
     done.set()
     watcher.join()
@@ -222,7 +242,7 @@ def test_a_number_taken_meanwhile_is_a_sentence(project, monkeypatch):
     (project / "models" / ".staging").mkdir()
     monkeypatch.setattr("pipeline.releases._versions", lambda _: [])
     with pytest.raises(PublishRefused, match="appeared while it was being published"):
-        add_release(project / "models", "digits", load_candidate(project / "exports" / "digits"), {})
+        add_release(project / "models", "digits", load_candidate(project / "exports" / "digits"), {}, "card")
 
 
 def test_killed_at_any_moment_and_run_again_one_whole_version_stands(project):
