@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """
     # Not forked: TensorFlow does not survive it.
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_depend_on_the_parent)
     # Threads are counted when a library is loaded, which a new process does before any code of ours.
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
@@ -52,5 +53,12 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _depend_on_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """A parent that is killed cannot end its workers, and they would wait for work for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
