@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run repro best studies studies-again serve test check-published lint format lock plots bench soak \
+.PHONY: help install run repro best repeats studies studies-again serve test check-published lint format lock plots bench soak \
 	bench-reloads bench-predict fuzz image test-image clean
 
 help: ## list the targets
@@ -34,6 +34,11 @@ repro: install ## run the whole pipeline: every data set and model of params.yam
 best: install ## train and publish mnist_best, the most accurate network: a quarter of an hour on two cores
 	@python -m pipeline.mend
 	dvc repro publish@$(BEST)
+
+repeats: install ## train the networks of `repeats` on several splits of their rows: mean and spread
+	@python -m pipeline.mend
+	dvc repro fetch@wine_alcohol fetch@seizure
+	python -m pipeline.repeat
 
 studies: install ## train the published tables again, what is missing of them, and write studies/report.html
 	@python -m pipeline.mend
