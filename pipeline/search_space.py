@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import ParamsError
 from pipeline.params import ComparisonParams, Params, parse_sections, read_yaml
-from pipeline.sections import Section
+from pipeline.sections import Positive, Section
 
 Metric = Literal["val_accuracy", "val_roc_auc", "val_loss", "val_mae_standardized"]
 LESS_IS_BETTER = ("val_loss", "val_mae_standardized")
@@ -20,95 +20,53 @@ SEARCHED = ("network.", "train.")
 SHIFTS_LOSS = ("train.loss", "network.l1", "network.l2")
 SIGNIFICANT_DIGITS = 3
 
-Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
 
+class Values(Section):
+    """What a parameter may be: exactly one of these."""
 
-class Choice(Section):
+    choice: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
     """One of several values of any kind."""
-
-    choice: Annotated[tuple[Any, ...], Field(min_length=2)]
-
-    def suggest(self, trial: BaseTrial, key: str) -> Any:
-        """The value that a trial tries."""
-        encoded = [_encode(value) for value in self.choice]
-        return self.choice[encoded.index(trial.suggest_categorical(key, encoded))]
-
-    def extremes(self) -> tuple[Any, ...]:
-        """The values of which all must be allowed."""
-        return self.choice
-
-    def place(self, value: Any) -> Any:
-        """The value as a trial holds it; None where it is not among them."""
-        return _encode(value) if value in [_plain(entry) for entry in self.choice] else None
-
-
-class _Numbers(Section):
-    """A range of numbers."""
-
-    def ends(self) -> tuple[float, float]:
-        """The least and the greatest number."""
-        raise NotImplementedError
+    uniform: tuple[float, float] | None = None
+    """Any number between two."""
+    loguniform: tuple[Positive, Positive] | None = None
+    """Any number between two; each power of ten gets as many trials."""
+    integer: tuple[int, int] | None = None
+    """Any whole number between two, both included."""
 
     @model_validator(mode="after")
-    def _check_order(self) -> "_Numbers":
-        low, high = self.ends()
-        if not low < high:
-            raise ParamsError(f"a range goes from the lower to the higher number, received [{low}, {high}].")
+    def _check(self) -> "Values":
+        given = [name for name in Values.model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of {_quoted(tuple(Values.model_fields))}, received {given or 'none'}")
+        if self.range and not self.range[0] < self.range[1]:
+            raise ValueError("expected the lower number first")
         return self
 
-    def extremes(self) -> tuple[float, float]:
-        """The values of which all must be allowed."""
-        return self.ends()
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The least and the greatest number; None for a choice."""
+        return self.uniform or self.loguniform or self.integer
 
-    def place(self, value: Any) -> Any:
-        """The value as a trial holds it; None where it is not in the range."""
-        low, high = self.ends()
-        return value if isinstance(value, int | float) and low <= value <= high else None
-
-
-class Uniform(_Numbers):
-    """Any number of a range."""
-
-    uniform: Range
-
-    def ends(self) -> tuple[float, float]:
-        """The least and the greatest number."""
-        return self.uniform
-
-    def suggest(self, trial: BaseTrial, key: str) -> float:
-        """The value that a trial tries."""
-        return _readable(trial.suggest_float(key, *self.uniform))
-
-
-class LogUniform(_Numbers):
-    """Any number of a range above zero; each power of ten gets as many trials."""
-
-    loguniform: Annotated[tuple[Annotated[float, Field(gt=0)], float], Field(min_length=2, max_length=2)]
-
-    def ends(self) -> tuple[float, float]:
-        """The least and the greatest number."""
-        return self.loguniform
-
-    def suggest(self, trial: BaseTrial, key: str) -> float:
-        """The value that a trial tries."""
-        return _readable(trial.suggest_float(key, *self.loguniform, log=True))
-
-
-class Integers(_Numbers):
-    """Any whole number of a range."""
-
-    int: Annotated[tuple[int, int], Field(min_length=2, max_length=2)]
-
-    def ends(self) -> tuple[float, float]:
-        """The least and the greatest number."""
-        return self.int
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """If these are allowed, so are all."""
+        return self.range or self.choice
 
     def suggest(self, trial: BaseTrial, key: str) -> Any:
         """The value that a trial tries."""
-        return trial.suggest_int(key, *self.int)
+        if self.choice:
+            encoded = [_encode(value) for value in self.choice]
+            return self.choice[encoded.index(trial.suggest_categorical(key, encoded))]
+        if self.integer:
+            return trial.suggest_int(key, *self.integer)
+        return _readable(trial.suggest_float(key, *self.range, log=self.loguniform is not None))
 
-
-Values = Choice | Uniform | LogUniform | Integers
+    def place(self, value: Any) -> Any:
+        """A value as a trial holds it; None where it is not among those to try."""
+        if self.choice:
+            return _encode(value) if value in [_plain(entry) for entry in self.choice] else None
+        low, high = self.range
+        return value if isinstance(value, float | int) and low <= value <= high else None
 
 
 class SpaceParams(Section):
@@ -211,7 +169,7 @@ def _check_space(space: Space) -> None:
     for key, values in space.settings.space.items():
         if not key.startswith(SEARCHED):
             raise ParamsError(f"{key!r} cannot be searched. Expected a key below 'network' or 'train'.")
-        for value in values.extremes():
+        for value in values.extremes:
             space.change({key: value})
     shifting = [key for key in space.settings.space if key in SHIFTS_LOSS]
     if space.settings.metric == "val_loss" and shifting:

@@ -54,7 +54,7 @@ def example_space(folder):
         "network.activation": {"choice": ["relu", "tanh"]},
         "network.dropout": {"uniform": [0.0, 0.5]},
         "train.optimizer.learning_rate": {"loguniform": [0.0001, 0.1]},
-        "train.epochs": {"int": [10, 80]},
+        "train.epochs": {"integer": [10, 80]},
         "train.schedule.name": {"choice": ["constant", "cosine"]},
     })  # fmt: skip
 
@@ -100,8 +100,17 @@ def test_values_reach_their_places_and_are_short_enough_to_read(tmp_path):
         ({"network.dropout": {"uniform": [0, 1.5]}}, "val_accuracy", "network.dropout: .*less than 1. Received: 1.5"),
         ({"network.activation": {"choice": ["relu", "rela"]}}, "val_accuracy", "unknown value 'rela'. Allowed: 'relu'"),
         ({"evaluate.operating_point": {"choice": ["f1", "youden"]}}, "val_accuracy", "cannot be searched"),
-        ({"network.dropout": {"uniform": [0.5, 0.1]}}, "val_accuracy", "from the lower to the higher number"),
-        ({"network.dropout": {"normal": [0, 1]}}, "val_accuracy", "digits"),
+        (
+            {"network.dropout": {"uniform": [0.5, 0.1]}},
+            "val_accuracy",
+            "network.dropout: .*expected the lower number first",
+        ),
+        (
+            {"network.dropout": {"normal": [0, 1]}},
+            "val_accuracy",
+            "dropout: unknown key 'normal'. Allowed: 'choice', 'uni",
+        ),
+        ({"network.dropout": {}}, "val_accuracy", "expected one of 'choice', 'uniform', .*received none"),
         ({"network.l2": {"uniform": [0, 1]}}, "val_loss", "val_loss means something else for each 'network.l2'"),
         ({"network.dropout": {"uniform": [0, 0.1]}}, "val_mae_standardized", "measured for a regression only"),
         ({"network.dropout": {"uniform": [0, 0.1]}}, "accuracy", "unknown value 'accuracy'. Allowed: 'val_accuracy'"),
