@@ -55,18 +55,22 @@ def fit_temperature(truth: np.ndarray, scores: np.ndarray) -> float | None:
         scores: `(n, classes)` float32, whose softmax is the uncalibrated probabilities.
 
     Returns:
-        A number from 0.05 to 20, or None where every row's greatest score is that of its class: then the log loss only
-        falls with the temperature, and the rows cannot tell how sure is too sure.
+        A number from 0.05 to 20. None where the rows cannot tell how sure is too sure: where each row's greatest score
+        is that of its class, so that the log loss only falls with the temperature, and where the gain is not greater
+        than its own standard error, as on few rows: it could as well make other rows' probabilities worse.
     """
     if (scores.argmax(axis=1) == truth).all():
         return None
-    rows = np.arange(len(truth))
-
-    def log_loss(logarithm: float) -> float:
-        return -log_softmax(scores.astype(np.float64) / math.exp(logarithm), axis=1)[rows, truth].mean()
-
     bounds = (math.log(LEAST), math.log(GREATEST))
-    return round(math.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x), 6)
+    best = minimize_scalar(lambda logarithm: _losses(truth, scores, math.exp(logarithm)).mean(), bounds=bounds)
+    temperature = round(math.exp(best.x), 6)
+    gains = _losses(truth, scores, 1.0) - _losses(truth, scores, temperature)
+    return temperature if gains.mean() > gains.std() / math.sqrt(len(gains)) else None
+
+
+def _losses(truth: np.ndarray, scores: np.ndarray, temperature: float) -> np.ndarray:
+    """The log loss of each row."""
+    return -log_softmax(scores.astype(np.float64) / temperature, axis=1)[np.arange(len(truth)), truth]
 
 
 def temperature_of(model: keras.Model) -> float | None:

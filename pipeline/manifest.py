@@ -1,5 +1,6 @@
 """`assets.extra/model.json`: what a signature cannot say about a model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def compose_manifest(
         "operating_point": _operating_point(block, description, findings.metrics),
         "metrics": findings.metrics,
         "slices": findings.slices,
-        "training": findings.training,
+        "training": {**findings.training, **_describe_settings(block)},
         # What decides over publishing is no property of the model: a new floor does not make a new version.
         "params": block.model_dump(mode="json", exclude={"publish"}),
         "data": {
@@ -92,6 +93,23 @@ def choose_example(test: Part, guesses: np.ndarray | None, description: Descript
     truth = test.y[row]
     expected = _shortest(truth) if guesses is None else description.labels[int(truth)]
     return {"signature_name": "serving_default", "instances": [_nested(test.x[row])], "expected": expected}
+
+
+def _describe_settings(block: ComparisonParams) -> dict[str, str]:
+    """Network and training in words, for people; defaults are left out."""
+    settings = block.model_dump(mode="json", include={"network", "train"}, exclude_defaults=True)
+    return {"network": _spell(settings["network"]), "settings": _spell(settings["train"])}
+
+
+def _spell(settings: Mapping[str, Any]) -> str:
+    parts = []
+    for key, value in settings.items():
+        words = key.replace("_", " ")
+        if isinstance(value, Mapping):
+            parts.append(f"{words} ({_spell(value)})")
+        else:
+            parts.append(f"{words} {'-'.join(map(str, value)) if isinstance(value, list) else value}")
+    return ", ".join(parts)
 
 
 def _operating_point(

@@ -70,11 +70,10 @@ def _summary(manifest: Mapping[str, Any]) -> str:
 
 def _details(manifest: Mapping[str, Any]) -> list[str]:
     params, training = manifest["params"], manifest["training"]
-    train = params["train"]
     lines = [
-        f"- Network: {_spell(params['network'])}; {training['parameters']:,} parameters.",
-        f"- Training: {_spell(train)}.",
-        f"- Kept: epoch {training['best_epoch']} of {training['epochs']}, the best by {train['checkpoint']}.",
+        f"- Network: {training['network']}; {training['parameters']:,} parameters.",
+        f"- Training: {training['settings']}.",
+        f"- Kept: epoch {training['best_epoch']} of {training['epochs']}, the best by {params['train']['checkpoint']}.",
         f"- Made in {training['seconds']:.0f} s with seed {params['seed']} by Keras {training['keras']} on "
         f"{training['backend']} ({', '.join(training['devices'])}).",
         f"- Parameters: SHA-256 {params_digest(params)}; rows: SHA-256 {manifest['data']['checksum'][:16]}.",
@@ -87,18 +86,6 @@ def _details(manifest: Mapping[str, Any]) -> list[str]:
 def params_digest(params: Mapping[str, Any]) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a model's parameters, keys in order."""
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _spell(block: Mapping[str, Any]) -> str:
-    """A block of parameters in words; what is switched off is left out."""
-    parts = []
-    for key, value in block.items():
-        if isinstance(value, Mapping):
-            parts.append(f"{key} ({_spell(value)})")
-        elif value not in (None, False, 0, "none", []):
-            shown = "-".join(map(str, value)) if isinstance(value, list) else value
-            parts.append(key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {shown}")
-    return ", ".join(parts)
 
 
 def _intended_use(manifest: Mapping[str, Any], is_served: bool) -> list[str]:
@@ -195,11 +182,11 @@ def _caveats(manifest: Mapping[str, Any]) -> list[str]:
             f"{twins:,} of the validation and test rows have an input that stands in another part, too: figures may "
             "flatter the model."
         )
-    chosen = "epoch" if manifest["task"] == "regression" else "epoch, temperature and operating point"
-    if manifest["task"] == "multiclass":
-        chosen = "epoch and temperature"
+    chosen = ["epoch"]
+    chosen += ["temperature"] if "calibration" in manifest["metrics"] else []
+    chosen += ["operating point"] if manifest["operating_point"] else []
     caveats.append(
-        f"The validation rows chose {chosen}, so the validation figures flatter the model; the test figures do not."
+        f"The validation rows chose {' and '.join(chosen)}, so their figures flatter the model; test figures do not."
     )
     caveats.append("Inputs outside the ranges above were never seen in training.")
     return caveats

@@ -29,7 +29,7 @@ def classifier():
     return finish_classifier(model, Objective("multiclass", "categorical_crossentropy", CLASSES))
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("temperature", [0.5, 1.5, 2.5])
 def test_the_temperature_that_made_the_classes_is_found(temperature):
     scores, truth = draw(temperature)
     assert fit_temperature(truth, scores) == pytest.approx(temperature, rel=0.07)
@@ -42,6 +42,13 @@ def test_rows_that_are_all_right_give_no_temperature():
     assert calibrate(model, Part(scores, scores.argmax(axis=1))) is model
     assert temperature_of(model) is None
     assert without_temperature(model) is model
+
+
+def test_a_gain_that_may_be_chance_gives_no_temperature():
+    scores, truth = draw(1.0)
+    assert fit_temperature(truth, scores) is None
+    scores, truth = draw(1.5)
+    assert fit_temperature(truth[:12], scores[:12]) is None
 
 
 def test_calibration_changes_no_guess_and_makes_other_rows_probabilities_come_true(tmp_path):

@@ -79,7 +79,7 @@ def test_a_card_has_the_sections_of_model_cards_in_their_order(task, kind):
         "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
     ]  # fmt: skip
     assert "1,234 parameters" in card
-    assert all(setting in card for setting in ("architecture mlp", "units 32-16", "activation relu", "members 4"))
+    assert all(setting in card for setting in ("architecture mlp", "units 32-16", "members 4", "optimizer (name adam)"))
     assert "epoch 7 of 9" in card
     assert "3 s with seed 5 by Keras 3.9 on jax (cpu:0)" in card
     assert "rows of one recording stand on one side" in card

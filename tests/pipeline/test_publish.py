@@ -44,7 +44,7 @@ def manifest(accuracy, name="digits", checksum="c" * 64, baseline=0.1):
         "metrics": {"test": figures, "validation": figures, "train": figures, "baseline": {"trivial": trivial}},
         "slices": [{"slice": "0", "rows": 359, "f1": 0.5}],
         "training": {"parameters": 10, "epochs": 3, "best_epoch": 2, "seconds": 4.5, "keras": "3", "backend": "jax",
-                     "devices": ["cpu:0"]},
+                     "devices": ["cpu:0"], "network": "mlp", "settings": "loss hinge"},
         "params": {"seed": 1, "network": {"architecture": "mlp"}, "train": {"checkpoint": "val_loss", "epochs": 3}},
         "data": {"name": name, "split": "row", "checksum": checksum, "counts": {"test": 359}, "source": "made up",
                  "partial": "", "dealt": {}, "about": asdict(About())},
