@@ -118,7 +118,10 @@ def _operating_point(
     if description.task != "binary":
         return None
     threshold = metrics["operating_point"]["threshold"]
-    return {"threshold": threshold, "maximizes": block.evaluate.operating_point, "chosen_on": "validation"}
+    aim = block.evaluate.operating_point
+    if aim == "more_probable":
+        return {"threshold": threshold, "maximizes": "expected accuracy", "chosen_on": "the probabilities"}
+    return {"threshold": threshold, "maximizes": aim, "chosen_on": "validation"}
 
 
 def _nested(values: np.ndarray) -> list[Any]:

@@ -122,8 +122,8 @@ def _metrics(manifest: Mapping[str, Any]) -> list[str]:
         positive = manifest["labels"][1]
         lines.append(
             f"Precision, recall and F1 are those of `{positive}`, at the operating point that makes "
-            f"{point['maximizes']} greatest on validation: a row is called `{positive}` from a probability of "
-            f"{point['threshold']:.4g} on."
+            f"{point['maximizes']} greatest on {point['chosen_on']}: a row is called `{positive}` from a probability "
+            f"of {point['threshold']:.4g} on."
         )
     else:
         lines.append("Precision, recall, F1 and ROC AUC are unweighted means over the classes.")

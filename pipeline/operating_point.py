@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from sklearn.metrics import roc_curve
 
-Aim = Literal["f1", "accuracy", "youden"]
+Aim = Literal["f1", "accuracy", "youden", "more_probable"]
 
 
 def choose_threshold(truth: np.ndarray, positive: np.ndarray, aim: Aim) -> float:
@@ -14,7 +14,8 @@ def choose_threshold(truth: np.ndarray, positive: np.ndarray, aim: Aim) -> float
     Args:
         truth: `(n,)` int64, class ids 0 and 1 of the validation rows.
         positive: `(n,)` float32, the probabilities of class 1.
-        aim: what is to be greatest: F1, accuracy, or Youden's index (sensitivity + specificity - 1).
+        aim: what is to be greatest: F1, accuracy, or Youden's index (sensitivity + specificity - 1); `more_probable`
+            is the class with more than half of the probability, whatever the rows say.
 
     Returns:
         A number that float32 holds exactly, halfway between the least probability that is called positive and the
@@ -22,7 +23,7 @@ def choose_threshold(truth: np.ndarray, positive: np.ndarray, aim: Aim) -> float
         the middle nearest to 0.5, which is also the answer where all rows have one class. At least one row is called
         positive, even where calling none so would be more accurate.
     """
-    if len(np.unique(truth)) < 2:
+    if aim == "more_probable" or len(np.unique(truth)) < 2:
         return 0.5
     false_rate, true_rate, scores = (curve[1:] for curve in roc_curve(truth, positive, drop_intermediate=False))
     positives, rows = int(truth.sum()), len(truth)

@@ -44,6 +44,11 @@ def test_the_aims_differ_where_classes_are_unequal():
     assert choose_threshold(truth, positive, "youden") == pytest.approx(0.2)
 
 
+def test_the_more_probable_class_needs_no_rows_to_be_chosen():
+    truth, positive = np.array([0, 0, 1, 1]), np.array([0.6, 0.7, 0.8, 0.9], np.float32)
+    assert choose_threshold(truth, positive, "more_probable") == 0.5
+
+
 def test_a_threshold_that_calls_no_row_positive_is_never_chosen():
     truth, positive = np.array([0, 0, 0, 1]), np.array([0.9, 0.9, 0.9, 0.1], np.float32)
     assert decide(binary(positive), choose_threshold(truth, positive, "accuracy")).any()
