@@ -92,8 +92,7 @@ def _check_names(where: str, names: Sequence[str]) -> None:
 def _find_features(where: str, names: Sequence[str], features: Sequence[str]) -> list[str]:
     by_identifier: dict[str, list[str]] = {}
     for name in names:
-        if any(character.isalnum() for character in name):
-            by_identifier.setdefault(_identifier_or_own(name), []).append(name)
+        by_identifier.setdefault(_identifier_or_own(name), []).append(name)
     read, missing = [], []
     for feature in features:
         found = [feature] if feature in names else by_identifier.get(feature, [])
