@@ -84,15 +84,15 @@ def test_a_message_without_its_descriptor_is_passed_over(folder):
     ward = Ward(folder)
     ward._tell(b"T", 5)
     ward._tell(b"F", 5)
-    assert_inherits(folder)
     die(ward)
+    assert_inherits(folder)
 
 
 def test_nonsense_does_not_end_the_keeper(folder):
     ward = Ward(folder)
     ward._keeper.send(b"T")
-    assert_inherits(folder)
     die(ward)
+    assert_inherits(folder)
 
 
 def test_the_service_may_open_as_many_files_as_it_is_granted():
