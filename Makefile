@@ -31,7 +31,7 @@ repro: install ## run the whole pipeline: every data set and model of params.yam
 	@python -m pipeline.mend
 	dvc repro $$(dvc stage list --name-only | grep -v '@$(BEST)$$')
 
-best: install ## train and publish mnist_best, the most accurate network: a quarter of an hour on two cores
+best: install ## train and publish mnist_best, the most accurate network: about half an hour on two cores
 	@python -m pipeline.mend
 	dvc repro publish@$(BEST)
 
