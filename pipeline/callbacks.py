@@ -120,7 +120,7 @@ class Record(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds the epoch."""
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         seconds = round(time.perf_counter() - self._start, 3)
         self._progress.history.append({"epoch": epoch + 1, **logs, "seconds": seconds})
 

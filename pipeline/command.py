@@ -18,7 +18,7 @@ def run_stage(subject: str, work: Callable[[str, Params, Path], None], argv: Seq
         argv: the arguments behind the program's name; None for those of the process.
 
     Returns:
-        The exit status: 0, or 1 after a sentence on standard error.
+        The exit status: 0, or the error's after a sentence on standard error.
     """
     parser = argparse.ArgumentParser(description=f"One stage of the pipeline for one {subject}.")
     parser.add_argument(f"--{subject}", required=True, dest="name", help=f"a {subject} of the parameter file")
@@ -29,5 +29,5 @@ def run_stage(subject: str, work: Callable[[str, Params, Path], None], argv: Seq
         work(arguments.name, load_params(arguments.params), arguments.root)
     except PipelineError as error:
         print(error, file=sys.stderr)  # noqa: T201
-        return 1
+        return error.status
     return 0

@@ -26,6 +26,8 @@ from pipeline.callbacks import (
     ReduceOnPlateau,
     Validation,
 )
+from pipeline.distribution import ALONE, Distribution
+from pipeline.distribution_steps import MeasuredByChief, as_one_device
 from pipeline.errors import ParamsError
 from pipeline.models import build_model, finish_model
 from pipeline.network_params import MlpParams
@@ -45,11 +47,13 @@ class Training:
         model: compiled.
         objective: what it is trained for.
         standardization: of the training rows.
+        distribution: what it runs on.
     """
 
     model: keras.Model
     objective: Objective
     standardization: Standardization
+    distribution: Distribution = ALONE
 
 
 @dataclass(frozen=True)
@@ -117,12 +121,13 @@ def fit_network(
     )
 
 
-def set_up_training(params: ComparisonParams, prepared: Prepared) -> Training:
+def set_up_training(params: ComparisonParams, prepared: Prepared, distribution: Distribution = ALONE) -> Training:
     """Builds and compiles the network, with all seeds set.
 
     Args:
         params: the model's block.
         prepared: the rows.
+        distribution: what to train on.
 
     Returns:
         The compiled network with what belongs to it.
@@ -137,21 +142,27 @@ def set_up_training(params: ComparisonParams, prepared: Prepared) -> Training:
             f"train.checkpoint: {train.checkpoint!r} is measured for classes only, and {description.name!r} is a "
             "regression. Allowed here: 'val_loss'."
         )
+    if distribution.strategy and train.jit_compile:
+        raise ParamsError("train.jit_compile: XLA compiles for one device only. Expected false with train.distribute.")
     bins = params.network.bins if isinstance(params.network, MlpParams) else 0
     standardization = measure_standardization(prepared.train, description, bins)
     _set_seeds(params)
-    model = build_model(
-        params.network, objective, description, standardization, train.mixed_precision, train.augmentation
-    )
-    steps = count_batches(len(prepared.train.x), train.batch_size)
+    with distribution.scope():
+        model = build_model(
+            params.network, objective, description, standardization, train.mixed_precision, train.augmentation
+        )
+        optimizer = build_optimizer(train, count_batches(len(prepared.train.x), train.batch_size))
+        optimizer.build(model.trainable_variables)
+    if distribution.strategy:
+        model = as_one_device(model)
     model.compile(
-        optimizer=build_optimizer(train, steps),
+        optimizer=optimizer,
         loss=objective.keras_loss(),
         metrics=[objective.keras_metric()],
         # JAX without compilation runs operation by operation, twenty times slower.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    return Training(model, objective, standardization)
+    return Training(model, objective, standardization, distribution)
 
 
 def run_epochs(
@@ -177,12 +188,13 @@ def run_epochs(
     """
     targets = training.objective.encode_targets(prepared.train.y, training.standardization)
     if verbose is None:
-        verbose = 1 if sys.stdout.isatty() else 2
+        verbose = (1 if sys.stdout.isatty() else 2) if training.distribution.is_chief else 0
     fit_in_steps(
         training.model,
         (prepared.train.x, targets),
         Deal(len(targets), params.train.batch_size, params.seed),
         params.train.jit_compile,
+        training.distribution,
         epochs=params.train.epochs,
         initial_epoch=len(progress.history),
         verbose=verbose,
@@ -191,8 +203,8 @@ def run_epochs(
 
 
 def in_float32(params: ComparisonParams, training: Training, prepared: Prepared) -> Training:
-    """The same network without mixed precision: kernels for bfloat16 differ too much to export answers that agree."""
-    if not params.train.mixed_precision:
+    """The same network on one device, in float32: kernels for bfloat16 differ too much to export answers that agree."""
+    if not params.train.mixed_precision and not training.distribution.strategy:
         return training
     model = build_model(params.network, training.objective, prepared.description, training.standardization)
     model.set_weights(training.model.get_weights())
@@ -271,7 +283,7 @@ def _own_callbacks(
     sample = sample_rows(prepared.train, len(validation.x), params.seed) if follows_area(params, prepared) else None
     patience = train.early_stopping.patience if train.early_stopping else None
     callbacks = [
-        Validation(training.objective, validation, targets, sample),
+        MeasuredByChief(training.distribution, Validation(training.objective, validation, targets, sample)),
         FiniteLoss(),
         Record(progress),
         BestEpoch(train.checkpoint, patience, progress),

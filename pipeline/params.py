@@ -108,6 +108,8 @@ class TrainParams(Section):
     JAX always compiles."""
     deterministic: bool = True
     """The same result on each run on one machine."""
+    distribute: Literal["none", "mirrored", "multi_worker"] = "none"
+    """`mirrored`: on all GPUs of this machine; `multi_worker`: with all workers that TF_CONFIG lists."""
 
 
 class EvaluateParams(Section):

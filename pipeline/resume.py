@@ -6,6 +6,7 @@ parameters, the rows and the code, so that a training never goes on from another
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ CODE = (
     "augmentation",
     "batches",
     "callbacks",
+    "distribution_steps",
     "fitting",
     "hidden_layers",
     "members",
@@ -90,29 +92,34 @@ class ResumePoint:
             np.savez(stream, progress=np.array(json.dumps(fields)), **arrays)
         os.replace(building, self._file)
 
-    def load(self, model: keras.Model) -> Progress:
-        """Takes up the saved state.
-
-        Args:
-            model: freshly built and compiled; its variables and its optimizer's are set. Seed generators are among
-                them, so dropout goes on with the numbers that it would have drawn.
-
-        Returns:
-            How far the training had come; a new `Progress` where nothing is saved.
-        """
-        if not self._file.is_file():
-            return Progress()
-        model.optimizer.build(model.trainable_variables)
-        with np.load(self._file, allow_pickle=False) as arrays:
-            for prefix, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
-                for index, variable in enumerate(variables):
-                    variable.assign(arrays[f"{prefix}_{index}"])
-            best = [arrays[f"best_{index}"] for index in range(len(model.weights))]
-            return Progress(**json.loads(str(arrays["progress"])) | {"best_weights": best})
+    def read(self) -> bytes:
+        """The saved state, or nothing."""
+        return self._file.read_bytes() if self._file.is_file() else b""
 
     def close(self) -> None:
         """Removes the state of a training that has ended."""
         shutil.rmtree(self.folder.parent)
+
+
+def restore(model: keras.Model, state: bytes) -> Progress:
+    """Takes up a saved state.
+
+    Args:
+        model: freshly built and compiled; its variables and its optimizer's are set. Seed generators are among them, so
+            dropout goes on with the numbers that it would have drawn.
+        state: what `ResumePoint.read` gave.
+
+    Returns:
+        How far the training had come; a new `Progress` where nothing was saved.
+    """
+    if not state:
+        return Progress()
+    with np.load(io.BytesIO(state), allow_pickle=False) as arrays:
+        for prefix, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"{prefix}_{index}"])
+        best = [arrays[f"best_{index}"] for index in range(len(model.weights))]
+        return Progress(**json.loads(str(arrays["progress"])) | {"best_weights": best})
 
 
 class SaveProgress(keras.callbacks.Callback):

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 
 from pipeline.batches import Deal
+from pipeline.distribution import ALONE, Distribution
+from pipeline.distribution_steps import ReplicatedSteps
 from pipeline.errors import ParamsError
 
 COMPILED_STEPS = 4000
@@ -45,7 +47,14 @@ Run = Callable[[np.ndarray, int], Logs]
 """Trains on the chosen rows `(steps, batch)` int32, of which so many steps are meant, and gives the epoch's figures."""
 
 
-def fit_in_steps(model: keras.Model, data: Data, deal: Deal, jit_compile: bool | None = None, **arguments: Any) -> None:
+def fit_in_steps(
+    model: keras.Model,
+    data: Data,
+    deal: Deal,
+    jit_compile: bool | None = None,
+    distribution: Distribution = ALONE,
+    **arguments: Any,
+) -> None:
     """What `model.fit(x, y)` does, with the rows in the order of `deal` and in fewer calls.
 
     Args:
@@ -53,6 +62,7 @@ def fit_in_steps(model: keras.Model, data: Data, deal: Deal, jit_compile: bool |
         data: the training rows.
         deal: gives their order.
         jit_compile: compile the steps with XLA; None for where it pays. JAX always compiles.
+        distribution: what the weights of `model` lie on.
         arguments: of `fit`: `epochs`, `initial_epoch`, `callbacks`, `verbose`.
 
     Raises:
@@ -64,7 +74,11 @@ def fit_in_steps(model: keras.Model, data: Data, deal: Deal, jit_compile: bool |
 
         if jit_compile is None:
             jit_compile = is_dense(model) and deal.batches * arguments["epochs"] >= COMPILED_STEPS
-        model.train_function = run_each_call(deal, tensorflow_steps(model, data, deal, jit_compile))
+        if distribution.strategy:
+            run = ReplicatedSteps(distribution, model, data).run
+        else:
+            run = tensorflow_steps(model, data, deal, jit_compile)
+        model.train_function = run_each_call(deal, run)
         counted = tf.data.Dataset.range(deal.batches)
     else:
         model.train_function = _jax_function(model, data, deal)

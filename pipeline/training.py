@@ -8,11 +8,12 @@ from typing import Any
 import keras
 
 from pipeline.callbacks import Progress
+from pipeline.distribution import ALONE, Distribution
 from pipeline.fitting import Training, finish_training, follows_area, in_float32, run_epochs, set_up_training
 from pipeline.folders import whole_folder
 from pipeline.params import ComparisonParams
 from pipeline.prepared import Prepared
-from pipeline.resume import ResumePoint, SaveProgress, training_key
+from pipeline.resume import ResumePoint, SaveProgress, restore, training_key
 from pipeline.tensorboard_logs import TensorBoardLogs
 from pipeline.training_report import describe_best, write_training_report
 
@@ -32,7 +33,9 @@ class Places:
     resume: Path
 
 
-def train_model(params: ComparisonParams, prepared: Prepared, places: Places) -> str:
+def train_model(
+    params: ComparisonParams, prepared: Prepared, places: Places, distribution: Distribution = ALONE
+) -> str:
     """Trains a network, or goes on with a training that was interrupted, and writes all results.
 
     Interrupted after any epoch and begun again, it gives the same model, bit for bit on one machine, as without the
@@ -41,28 +44,33 @@ def train_model(params: ComparisonParams, prepared: Prepared, places: Places) ->
     Args:
         params: the model's block.
         prepared: the rows.
-        places: where to write.
+        places: where to write; of several workers only the chief does.
+        distribution: what to train on.
 
     Returns:
         A sentence about the best epoch.
 
     Raises:
         ParamsError: the parameters do not fit the data or each other.
-        TrainingError: the loss became infinite or not a number.
+        TrainingError: the loss became infinite or not a number, or another worker is gone or trains something else.
     """
-    training = set_up_training(params, prepared)
-    point = ResumePoint(places.resume, training_key(params, prepared))
-    progress = point.load(training.model)
-    if progress.history:
+    training, key = set_up_training(params, prepared, distribution), training_key(params, prepared)
+    distribution.check_equal(key)
+    point = ResumePoint(places.resume, key) if distribution.is_chief else None
+    progress = restore(training.model, distribution.share(point.read() if point else b""))
+    if point and progress.history:
         print(f"Going on after epoch {len(progress.history)}, where a run was interrupted.")  # noqa: T201
     if not progress.stopped and len(progress.history) < params.train.epochs:
-        run_epochs(params, prepared, training, progress, _file_callbacks(params, point, progress))
-    training.model.set_weights(progress.best_weights)
-    training = in_float32(params, training, prepared)
-    finished = finish_training(params, training, prepared.validation)
-    facts = _facts(params, prepared)
-    _write_results(training, finished, progress, places, facts, point.folder / "tensorboard")
-    point.close()
+        run_epochs(params, prepared, training, progress, _file_callbacks(params, point, progress) if point else ())
+    if point:
+        training.model.set_weights(progress.best_weights)
+        training = in_float32(params, training, prepared)
+        finished = finish_training(params, training, prepared.validation)
+        facts = _facts(params, prepared) | _distribution_facts(distribution)
+        _write_results(training, finished, progress, places, facts, point.folder / "tensorboard")
+        point.close()
+    # The others stay until all is written: their end would end the chief.
+    distribution.share(b"")
     return describe_best(progress)
 
 
@@ -99,3 +107,9 @@ def _facts(params: ComparisonParams, prepared: Prepared) -> dict[str, Any]:
         "devices": keras.distribution.list_devices(),
         "keras": keras.version(),
     } | ({"partial": prepared.description.partial} if prepared.description.partial else {})
+
+
+def _distribution_facts(distribution: Distribution) -> dict[str, Any]:
+    if not distribution.strategy:
+        return {}
+    return {"workers": distribution.workers, "replicas": distribution.strategy.num_replicas_in_sync}
