@@ -15,7 +15,7 @@ export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run repro best repeats studies studies-again serve test check-published lint format lock plots bench soak \
-	bench-reloads bench-predict fuzz image test-image clean
+	bench-reloads bench-predict bench-training fuzz image test-image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ plots: install ## draw every curve and picture into one page, dvc_plots/index.ht
 
 bench: install ## compare speed and memory with a plain Flask handler; needs wrk, takes 8 minutes
 	python -m benchmarks.serving
+
+bench-training: install ## compare seconds per epoch with plain model.fit; needs MNIST, takes 10 minutes
+	python -m benchmarks.training
 
 soak: install ## check a service under load while versions appear and processes are killed (2 minutes)
 	python -m benchmarks.soak

@@ -107,7 +107,7 @@ class TrainParams(Section):
     """Compile the training steps with XLA. Unless said, a dense network is compiled when it is trained for many steps.
     JAX always compiles."""
     deterministic: bool = True
-    """The same result on each run on one machine."""
+    """The same result, bit for bit, on each run on one machine; ARCHITECTURE.md says what a GPU needs for it."""
     distribute: Literal["none", "mirrored", "multi_worker"] = "none"
     """`mirrored`: on all GPUs of this machine; `multi_worker`: with all workers that TF_CONFIG lists."""
 

@@ -128,7 +128,10 @@ def tensorflow_steps(model: keras.Model, data: Data, deal: Deal, jit_compile: bo
 
     def run_steps(x: tf.Tensor, y: tf.Tensor, count: tf.Tensor) -> Logs:
         def run_step(step: tf.Tensor) -> tuple[tf.Tensor]:
-            model.train_step((tf.cast(x[step], tf.float32), y[step]))
+            batch = tf.cast(x[step], tf.float32), y[step]
+            # Outside of the replica's context, in which Keras would sum gradients over this one replica by a function
+            # that TensorFlow keeps for ever, and the whole graph with it.
+            tf.distribute.get_replica_context().merge_call(lambda _: model.train_step(batch))
             return (step + 1,)
 
         tf.while_loop(lambda step: step < count, run_step, (tf.constant(0),), parallel_iterations=1)

@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -84,6 +86,18 @@ def test_a_fit_does_not_depend_on_what_ran_before_it():
         np.testing.assert_array_equal(weights, expected)
     assert (other.model.get_weights()[0] != first.model.get_weights()[0]).any()
     assert accuracy(first.model, prepared.test) == accuracy(second.model, prepared.test)
+
+
+def count_graphs():
+    keras.backend.clear_session()
+    gc.collect()
+    return sum(type(kept).__name__ == "FuncGraph" for kept in gc.get_objects())
+
+
+def test_a_fit_leaves_no_graph_in_memory():
+    before = count_graphs()
+    fit_network(block(epochs=1), digits())
+    assert count_graphs() == before
 
 
 class StopAfter(keras.callbacks.Callback):

@@ -165,6 +165,7 @@ SCHEDULES = {
     "augmentation": digits_block(augmentation={"kind": "image", "shift": 1.0, "elastic": 0.5}),
     "average": digits_block(average_momentum=0.9),
     "cosine": digits_block(schedule={"name": "cosine", "warmup_epochs": 1}),
+    "compiled": digits_block(jit_compile=True),
 }
 
 
@@ -183,6 +184,23 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(project, monkeyp
     for weights, expected in zip(load(project).get_weights(), expected_weights, strict=True):
         np.testing.assert_array_equal(weights, expected)
     assert without_seconds(history(project)) == without_seconds(expected_history)
+
+
+TWICE = {
+    "convolutions": {"architecture": "cnn", "filters": [4, 4], "dropout": 0.2},
+    "recurrent": {"architecture": "rnn", "cell": "gru", "units": [8], "dropout": 0.2},
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_the_same_training_gives_the_same_weights_bit_for_bit(project, name):
+    model = digits_block(epochs=2) | {"network": TWICE[name]}
+    assert run(project, model) == 0
+    weights, figures = load(project).get_weights(), history(project)
+    assert run(project, model) == 0
+    for found, expected in zip(load(project).get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert without_seconds(history(project)) == without_seconds(figures)
 
 
 def interrupt_in_epoch(epoch, original):
