@@ -99,8 +99,9 @@ def _started(command: Sequence[str], count: int, logs: Path) -> Iterator[list[su
 def _wait(processes: Sequence[subprocess.Popen]) -> None:
     """Waits for all, and after the first one that failed only so long as the others need to find out."""
     end = None
-    while any(process.poll() is None for process in processes):
-        if end is None and any(process.returncode for process in processes):
+    # Each is asked each time: `any` would stop at the first that runs, and never hear of the others' end.
+    while None in (statuses := [process.poll() for process in processes]):
+        if end is None and any(statuses):
             end = time.monotonic() + NOTICE_SECONDS
         if end is not None and time.monotonic() > end:
             return

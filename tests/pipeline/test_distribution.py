@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from pipeline import distribution_loopback
 from pipeline.distribution_cluster import check_distribution, read_cluster
 from pipeline.distribution_loopback import supervise_workers
 from pipeline.distribution_meeting import wait_for_workers
@@ -147,7 +148,8 @@ def test_starting_again_has_an_end(tmp_path, capfd):
     assert "The workers lost each other. Not started again" in capfd.readouterr().out
 
 
-def test_workers_that_cannot_do_their_work_are_not_started_again(tmp_path, capfd):
+def test_workers_that_cannot_do_their_work_are_not_started_again(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(distribution_loopback, "NOTICE_SECONDS", 2.0)
     program = "if index == 1: sys.exit('The rows are missing.')\nwhile True: time.sleep(1)"
     assert supervise(program, tmp_path) == 1
     assert lives(tmp_path) == [1, 1]
