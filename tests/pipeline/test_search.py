@@ -72,7 +72,7 @@ def command(project, *arguments):
 def count_trials(project, *states):
     """The trials in the study's file in any of the states."""
     try:
-        connection = sqlite3.connect(f"file:{project}/.kiln/search/digits/study.db?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{project}/.kiln/search/digits/study.db?mode=rw", uri=True)
     except sqlite3.OperationalError:
         return 0
     try:
