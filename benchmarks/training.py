@@ -5,8 +5,9 @@
 Trains five networks on the 60,000 images of MNIST, from reading the file to the last step, each side in turn, and
 writes benchmarks/TRAINING.md. Needs `mnist.npz` in the folder KILN_DATA_MIRROR, or fetched to data/raw/mnist.
 
-Runs on any backend of Keras: `KERAS_BACKEND=jax python -m benchmarks.training --output jax.md` needs numpy, keras with
-optree and namex, and jax; neither TensorFlow nor Kiln's other requirements.
+Runs on any backend of Keras: `KERAS_BACKEND=jax python -m benchmarks.training --epochs 200 --output gpu.md` needs
+numpy, keras with optree and namex, and jax; neither TensorFlow nor Kiln's other requirements. On a GPU, compiling takes
+as long as many epochs do, and everything is counted.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from statistics import mean, median
 import keras
 
 from benchmarks.training_results import Result, later
-from benchmarks.training_sides import NETWORKS, Training
+from benchmarks.training_sides import NETWORKS, Training, has_gpu
 
 PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "jax", "numpy")
 
@@ -62,7 +62,7 @@ def write_page(path: Path, results: Sequence[Result], command: str) -> str:
         The page.
     """
     missing = [network.title for network in NETWORKS.values() if network not in [result.network for result in results]]
-    if not any("gpu" in device for device in keras.distribution.list_devices()):
+    if not has_gpu():
         missing.append("a GPU: there is none in this machine")
     page = TEMPLATE.format(
         machine=describe_machine(),
@@ -101,7 +101,7 @@ def installed(packages: Iterable[str]) -> list[str]:
 def _whole_table(results: Sequence[Result]) -> str:
     rows = []
     for result in results:
-        target = result.network.target
+        target = result.target
         verdict = "" if target is None else "met" if result.is_met else "MISSED"
         each = [median(training.seconds / result.epochs for training in side) for side in (result.plain, result.kiln)]
         wanted = "" if target is None else f"{target:.2f}"

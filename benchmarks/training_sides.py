@@ -28,13 +28,15 @@ class Network:
         title: what the page calls it.
         build: its hidden layers, from images with one grey value per pixel, 0 to 1.
         epochs: of a training, unless the command line says otherwise.
-        target: the most that Kiln's seconds per epoch may be of plain `fit`'s; None where nothing is promised.
+        target: the most that Kiln's seconds per epoch may be of plain `fit`'s on a CPU; None where nothing is promised.
+        gpu_target: the same on a GPU.
     """
 
     title: str
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
     epochs: int
     target: float | None
+    gpu_target: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Training:
     cpu_seconds: float
     epoch_seconds: list[float]
     accuracy: float
+
+
+def has_gpu() -> bool:
+    """Whether Keras computes on a GPU."""
+    return any("gpu" in device for device in keras.distribution.list_devices())
 
 
 def train_plainly(network: Network, file: Path, epochs: int, seed: int) -> Training:
@@ -111,8 +118,8 @@ def build_cnn(*filters: int) -> Callable[[keras.KerasTensor], keras.KerasTensor]
 
 
 NETWORKS = {
-    "softmax": Network("softmax net", build_mlp(), 30, 0.25),
-    "mlp": Network("MLP 256-256", build_mlp(256, 256), 12, 0.65),
+    "softmax": Network("softmax net", build_mlp(), 30, 0.25, 0.1),
+    "mlp": Network("MLP 256-256", build_mlp(256, 256), 12, 0.65, 0.1),
     "cnn": Network("CNN 64-64-64", build_cnn(64, 64, 64), 2, 1.0),
     # Unrolled, as Kiln builds it; on both sides.
     "rnn": Network("SimpleRNN 256", keras.layers.SimpleRNN(256, unroll=True), 2, 1.0),
