@@ -16,8 +16,9 @@ from pipeline.distribution_steps import ReplicatedSteps
 from pipeline.errors import ParamsError
 
 COMPILED_STEPS = 4000
-"""So many steps pay for compiling a dense network with XLA: about a second, for 0.1 to 0.8 ms less per step. Measured
-on two CPU cores, where convolutions become 20 times slower and recurrent layers no faster."""
+"""So many steps pay for compiling a dense network with XLA: about a second, for 0.1 to 0.6 ms less per step of
+up to 256 units on two CPU cores. On one core, and beyond, it takes as long; convolutions became 20 times slower,
+recurrent layers no faster."""
 
 DENSE_LAYERS = frozenset(
     {

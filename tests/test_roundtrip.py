@@ -220,7 +220,7 @@ def test_a_second_repro_does_nothing(project):
 def test_a_models_parameters_rerun_that_model_only(project):
     params = project / "params.yaml"
     original = params.read_text()
-    params.write_text(original.replace("units: [64, 32]", "units: [64, 33]", 1))
+    params.write_text(original.replace("units: [256, 128]", "units: [256, 129]", 1))
     try:
         assert params.read_text() != original
         stages = [line for line in repro(project, "--dry", *TARGETS).splitlines() if "Running stage" in line]
