@@ -6,15 +6,13 @@ REQUIREMENTS ?= dev
 VENV := .venv$(if $(filter-out dev,$(REQUIREMENTS)),-$(REQUIREMENTS))
 INSTALLED := $(VENV)/installed-$(REQUIREMENTS)
 BUNDLED := publish@digits publish@breast_cancer publish@diabetes
-# Trained by `make best` only.
-BEST := mnist_best
 
 # DVC starts the stages with `python`, which must be the one in .venv.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run repro best repeats studies studies-again serve test check-published lint format lock plots bench soak \
+.PHONY: help install run repro repeats studies studies-again serve test check-published lint format lock plots bench soak \
 	bench-reloads bench-predict bench-training fuzz image test-image clean
 
 help: ## list the targets
@@ -27,13 +25,9 @@ run: install ## train and publish the bundled data sets, then serve them on http
 	dvc repro $(BUNDLED)
 	@exec python -m service
 
-repro: install ## run the whole pipeline: every data set and model of params.yaml but mnist_best
+repro: install ## run the whole pipeline: every data set and model of params.yaml
 	@python -m pipeline.mend
-	dvc repro $$(dvc stage list --name-only | grep -v '@$(BEST)$$')
-
-best: install ## train and publish mnist_best, the most accurate network: about half an hour on two cores
-	@python -m pipeline.mend
-	dvc repro publish@$(BEST)
+	dvc repro
 
 repeats: install ## train the networks of `repeats` on several splits of their rows: mean and spread
 	@python -m pipeline.mend

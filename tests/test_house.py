@@ -190,7 +190,7 @@ def test_every_section_of_a_model_is_read_by_some_stage():
 def test_the_parameter_file_is_valid():
     params = load_params(ROOT / "params.yaml")
     assert set(params.models) == {
-        "digits", "breast_cancer", "diabetes", "mnist_mlp", "mnist_cnn", "mnist_best", "mnist_rnn", "fashion_mnist",
+        "digits", "breast_cancer", "diabetes", "mnist_mlp", "mnist_cnn", "mnist_rnn", "fashion_mnist",
         "wine_alcohol", "seizure",
     }  # fmt: skip
 
