@@ -120,8 +120,9 @@ def _search(evidence: Evidence) -> Section:
         "better than the row as stated. It is then trained as the row is, on all of its training rows, and measured "
         "on the test rows.",
         "If the test rows do not confirm it, the row is not replicated: trying the next one would be choosing by the "
-        "test rows. MNIST's candidates are run with seed 1; wine's and seizure's with all seeds of the row, each of "
-        "which deals the rows anew, so a row that validation saw with one seed can be a test row with another.",
+        "test rows. MNIST's candidates are run with seed 1, D3's with three seeds; wine's and seizure's with all seeds "
+        "of the row, each of which deals the rows anew, so a row that validation saw with one seed can be a test row "
+        "with another.",
     ]
     table = search_table(evidence)
     return Section(

@@ -70,6 +70,8 @@ class RowParams(Section):
     """Units, where the text can be read in two ways: the first candidate when the row does not replicate."""
     search: Name | None = None
     """A key of `searches`: the candidates that are tried when the row does not replicate as stated."""
+    search_seeds: Count = 1
+    """Runs per candidate where all seeds have the same validation rows: more where the figure swings."""
     sweep: SweepParams | None = None
     """Replaces the row as stated by one run per value."""
     variants: dict[str, Patch] = Field(default_factory=dict)

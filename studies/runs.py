@@ -94,11 +94,11 @@ def fixed_runs(studies: StudiesParams, name: str) -> list[Run]:
 def search_runs(studies: StudiesParams, name: str, label: str, patch: Patch) -> list[Run]:
     """The runs that show a candidate on validation; the test rows stay out of reach.
 
-    One run does where all seeds have the same validation rows; where each seed deals its own, all seeds of the row run,
-    since the figure differs more from deal to deal than from candidate to candidate.
+    One run does, or `search_seeds` of the row, where all seeds have the same validation rows; where each seed deals its
+    own, all seeds of the row run, since the figure differs more from deal to deal than from candidate to candidate.
     """
     runs = _repeated(studies, name, "search", label, patch)
-    return runs[:1] if runs[0].split.test == "published" else runs
+    return runs[: studies.row(name).search_seeds] if runs[0].split.test == "published" else runs
 
 
 def setting_runs(studies: StudiesParams, name: str, label: str, patch: Patch) -> list[Run]:
