@@ -51,3 +51,8 @@ def test_search_and_setting_differ_in_what_they_see():
 def test_a_candidate_is_seen_on_every_deal_where_rows_are_dealt_by_the_seed():
     studies = small_studies(X={"split": "wine", "seeds": 3})
     assert [run.seed for run in search_runs(studies, "X", "rate 0.1", {})] == [1, 2, 3]
+
+
+def test_a_row_may_ask_for_several_seeds_of_each_candidate():
+    studies = small_studies(X={"search_seeds": 2})
+    assert [run.seed for run in search_runs(studies, "X", "rate 0.1", {})] == [1, 2]
