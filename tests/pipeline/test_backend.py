@@ -18,7 +18,7 @@ FAST = "--xla_cpu_use_fusion_emitters=false"
         ("--xla_cpu_use_fusion_emitters=true", "--xla_cpu_use_fusion_emitters=true"),
     ],
 )
-def test_xla_keeps_its_products_fast_unless_told_otherwise(monkeypatch, given, expected):
+def test_xla_keeps_dropout_fast_unless_told_otherwise(monkeypatch, given, expected):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
