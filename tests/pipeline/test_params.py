@@ -86,5 +86,5 @@ def test_an_unknown_model_lists_the_known_ones():
 
 def test_scientific_notation_without_a_point_is_a_number(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text((Path(__file__).parents[2] / "params.yaml").read_text().replace("0.002", "2e-3"))
+    path.write_text((Path(__file__).parents[2] / "params.yaml").read_text().replace("0.00243", "2e-3"))
     assert load_params(path).models["digits"].train.optimizer.learning_rate == 0.002
