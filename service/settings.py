@@ -11,13 +11,16 @@ from typing import Any
 
 from service.errors import InvalidSettings
 from service.settings_parsers import (
+    Ready,
     Versions,
     choice,
     integer,
     parse_file,
+    parse_files,
     parse_folder,
     parse_host,
     parse_names,
+    parse_ready,
     parse_targets,
     parse_versions,
     switch,
@@ -44,6 +47,10 @@ class Settings:
         default="127.0.0.1", metadata=read_by(parse_host, "Address to listen on; 0.0.0.0 for every interface.")
     )
     port: int = field(default=8080, metadata=read_by(integer(1, 65535), "TCP port to listen on."))
+    admin_port: int = field(
+        default=0,
+        metadata=read_by(integer(0, 65535), "TCP port of probes and metrics alone, in a process of its own; 0: off."),
+    )
     workers: int = field(
         default=2, metadata=read_by(integer(1, 64), "HTTP worker processes, 50 MB each. The models run in another one.")
     )
@@ -73,15 +80,48 @@ class Settings:
         default=2,
         metadata=read_by(integer(0, 86400), "How often to look for new versions; 0: only when told to load."),
     )
+    ready: Ready = field(
+        default=Ready(),
+        metadata=read_by(
+            parse_ready,
+            "What must be served for readiness. any: each model that was not broken from the start; all: every version "
+            "that is there; or names of models, separated by commas.",
+        ),
+    )
+    load_timeout_seconds: int = field(
+        default=300,
+        metadata=read_by(integer(1, 86400), "A version that takes longer to be loaded and warmed up is given up."),
+    )
+    op_libraries: tuple[Path, ...] = field(
+        default=(),
+        metadata=read_by(parse_files, "Libraries of custom operations, separated by commas, loaded before any model."),
+    )
+    engine_memory_bytes: int = field(
+        default=0,
+        metadata=read_by(
+            integer(0, 2**39),
+            "Memory of the process that runs the models; what would exceed it is stopped. 0: nine tenths of the "
+            "container's, or the machine's.",
+        ),
+    )
     batching: bool = field(
-        default=True, metadata=read_by(switch, "on: rows of concurrent requests run as one call; off: each by itself.")
+        default=True,
+        metadata=read_by(
+            switch,
+            "on: rows of concurrent requests run as one call, where a model's rows are known to be independent; "
+            "off: never.",
+        ),
     )
     largest_batch: int = field(
-        default=128, metadata=read_by(integer(1, 65536), "Most rows in one call; larger requests are split.")
+        default=128,
+        metadata=read_by(integer(1, 65536), "Most rows of several requests in one call; a larger request runs alone."),
     )
     queue_rows: int = field(
         default=8192,
-        metadata=read_by(integer(1, 2**31), "Rows that may wait for one signature; more are refused with 503."),
+        metadata=read_by(
+            integer(1, 2**31),
+            "Most rows that may wait for one signature, in one request too; more are refused with 503.",
+        ),
     )
     timeout_seconds: int = field(
         default=30,
@@ -89,6 +129,10 @@ class Settings:
     )
     max_body_bytes: int = field(
         default=32 * 2**20, metadata=read_by(integer(1, 2**31), "Larger request bodies are refused with 413.")
+    )
+    max_answer_bytes: int = field(
+        default=128 * 2**20,
+        metadata=read_by(integer(1, 2**31), "Answers whose arrays are larger than this are refused."),
     )
     graceful_timeout_seconds: int = field(
         default=30, metadata=read_by(integer(1, 3600), "After SIGTERM, requests in hand have this long to finish.")

@@ -22,6 +22,22 @@ class Versions:
         return {0: "all", 1: "latest"}.get(self.latest, f"latest:{self.latest}")
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What must be served before the service is ready.
+
+    Attributes:
+        kind: `any`, `all` or `names`.
+        names: the models that must be served, with kind `names`.
+    """
+
+    kind: str = "any"
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(self.names) or self.kind
+
+
 def integer(least: int, most: int) -> Callable[[str], int]:
     """A parser for whole numbers between `least` and `most`."""
 
@@ -64,6 +80,18 @@ def parse_file(text: str) -> Path:
     if not text or text.endswith("/"):
         raise ValueError("expected the path of a file")
     return Path(text)
+
+
+def parse_files(text: str) -> tuple[Path, ...]:
+    """Paths of files, separated by commas."""
+    return tuple(parse_file(path.strip()) for path in text.split(","))
+
+
+def parse_ready(text: str) -> Ready:
+    """`any`, `all` or names of models, separated by commas."""
+    if text.lower() in ("any", "all"):
+        return Ready(text.lower())
+    return Ready("names", parse_names(text))
 
 
 def switch(text: str) -> bool:

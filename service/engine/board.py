@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from service.engine.interface import Catalog, ServedModel, Version
+from service.engine.interface import BatchingState, Catalog, ServedModel, Version
 from service.engine.signature import Signature, TensorSpec
 
 STARTING = "The engine is starting."
@@ -64,7 +64,7 @@ class Board:
         except FileNotFoundError:
             return Catalog(obstacle=STARTING, starting=True)
         models = {name: parse_model(model) for name, model in value["models"].items()}
-        return Catalog(models, value["obstacle"], value["starting"])
+        return Catalog(models, value["obstacle"], value["starting"], value["problems"])
 
 
 def to_json(value: Any) -> dict[str, Any]:
@@ -83,7 +83,8 @@ def parse_model(value: dict[str, Any]) -> ServedModel:
 def parse_version(value: dict[str, Any]) -> Version:
     """A version of the catalogue."""
     signatures = {name: parse_signature(signature) for name, signature in value["signatures"].items()}
-    return Version(**(value | {"signatures": signatures}))
+    batching = {name: BatchingState(**state) for name, state in value["batching"].items()}
+    return Version(**(value | {"signatures": signatures, "batching": batching}))
 
 
 def parse_signature(value: dict[str, Any]) -> Signature:

@@ -22,6 +22,19 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
+class BatchingState:
+    """Whether rows of several requests for one signature run as one call.
+
+    Attributes:
+        enabled: whether they do.
+        reason: why, or why not, in a sentence.
+    """
+
+    enabled: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Version:
     """One version of a model and what has become of it.
 
@@ -32,6 +45,7 @@ class Version:
         signatures: by name; empty until it is AVAILABLE.
         description: what its `model.json` says.
         loaded_at: when it became AVAILABLE, in seconds since 1970, or 0.
+        batching: by signature, whether requests share calls, and why.
     """
 
     name: str
@@ -41,6 +55,7 @@ class Version:
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     description: Description = field(default_factory=dict)
     loaded_at: float = 0.0
+    batching: Mapping[str, BatchingState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,11 +83,13 @@ class Catalog:
         models: by name.
         obstacle: why the service as a whole is not ready, or "".
         starting: whether models may be there of which the engine does not know yet.
+        problems: entries of the repository that cannot be served as they lie there, and what to do about each.
     """
 
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     obstacle: str = ""
     starting: bool = False
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from service.engine.interface import Arrays
+from service.engine.interface import Arrays, BatchingState
 from service.engine.signature import Signature
 
 
@@ -11,14 +11,20 @@ class InvalidInput(Exception):
     """The graph refused the inputs: they have the right shapes and types, but not values that it can take."""
 
 
+class Quarantined(Exception):
+    """The version has ended its process twice and is not tried again until its files change or somebody loads it."""
+
+
 class Model(Protocol):
     """One loaded version of a model.
 
     Attributes:
         signatures: by name.
+        batching: by signature, whether rows of several requests may share a call, as far as the model is concerned.
     """
 
     signatures: Mapping[str, Signature]
+    batching: Mapping[str, BatchingState]
 
     def call(self, signature: str, inputs: Arrays, outputs: Sequence[str] = ()) -> Arrays:
         """Runs a signature.

@@ -36,12 +36,14 @@ class TensorSpec:
         dtype: TensorFlow's name of the type, e.g. `DT_FLOAT`.
         shape: one size per axis, -1 where any size goes; None where even the number of axes is unknown.
         tensor: the tensor's name in the graph, which metadata repeats.
+        has_default: whether the signature has a value for this input where a request has none.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...] | None
     tensor: str = ""
+    has_default: bool = False
 
     @cached_property
     def numpy_dtype(self) -> np.dtype | None:
@@ -79,3 +81,8 @@ class Signature:
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     method_name: str = "tensorflow/serving/predict"
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """The inputs that a request must have."""
+        return frozenset(name for name, spec in self.inputs.items() if not spec.has_default)
