@@ -12,6 +12,7 @@
     - NonFiniteOutput (400): the model answered NaN or infinity, for which JSON has no form.
     - UnknownModel (404): no such model, or no such version of it.
     - PayloadTooLarge (413): the body is larger than the service accepts.
+    - AnswerTooLarge (413): the model's answer is larger than the service gives.
     - UnsupportedType (501): JSON has no form for the tensor's type.
     - ModelUnavailable (503): the model is still being loaded, or could not be.
         - QueueFull (503): too many rows are waiting already.
@@ -104,6 +105,12 @@ class PayloadTooLarge(ServiceError):
         super().__init__(
             f"The body is larger than the {max_body_bytes} bytes that are accepted. Send fewer rows at a time."
         )
+
+
+class AnswerTooLarge(ServiceError):
+    """The model's answer is larger than the service gives."""
+
+    status = 413
 
 
 class UnsupportedType(ServiceError):

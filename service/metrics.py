@@ -5,19 +5,24 @@ is imported; `service/gunicorn.conf.py` sees to that. `fold_dead_worker` keeps t
 """
 
 import fcntl
+import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+logger = logging.getLogger(__name__)
+
 # The folder in which the processes of one service meet; prometheus_client names it.
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+LOCK = "lock"
 # The values of the label `protocol`; "http" is what belongs to none.
 PROTOCOLS = ("tensorflow_serving", "open_inference", "tensorflow_serving_grpc", "http")
 
@@ -29,11 +34,37 @@ CALL = ("model", "version", "signature")
 REQUEST = ("protocol", "endpoint", *CALL)
 
 
+# prometheus_client writes to its files as to memory, which ends the process (SIGBUS) where the disk has no space left.
+LEAST_FREE_BYTES = 4 * 2**20
+
+
+class Nothing:
+    """Stands for a metric while there is no space for it."""
+
+    def inc(self, _amount: float = 1) -> None:
+        """Counts nothing."""
+
+    dec = set = observe = inc
+
+    def set_to_current_time(self) -> None:
+        """Keeps no time."""
+
+
 class Registry:
     """Where a process's metrics are made. Labels come from closed sets: a model that is not served is `unknown`."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._folder = os.environ.get(FOLDER_VARIABLE)
+        self._was_full = False
+
+    def child(self, metric: Any, *labels: object) -> Any:
+        """A metric's value for these labels; `NOTHING`, not to be kept, while the disk is full."""
+        is_full = self._folder is not None and not has_space(Path(self._folder))
+        if is_full and not self._was_full:
+            logger.error("Metrics stop: the disk of %s is full", self._folder)
+        self._was_full = is_full
+        return NOTHING if is_full else metric.labels(*labels)
 
     def counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
         """A number that only grows."""
@@ -51,30 +82,32 @@ class Registry:
 
     def expose(self) -> bytes:
         """All processes' metrics in Prometheus' text format."""
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if folder is None:
+        if self._folder is None:
             return generate_latest(self._registry)
         registry = CollectorRegistry(support_collectors_without_names=True)
-        MultiProcessCollector(registry, folder)
-        with locked(Path(folder), fcntl.LOCK_SH):
+        MultiProcessCollector(registry, self._folder)
+        with locked(Path(self._folder), fcntl.LOCK_SH):
             return generate_latest(registry)
+
+
+NOTHING = Nothing()
 
 
 class Metrics:
     """What a front counts: requests of every protocol."""
 
     def __init__(self) -> None:
-        registry = Registry()
+        registry = self._registry = Registry()
         self.expose = registry.expose
         self._requests = registry.counter("kiln_requests", "Answered requests.", [*REQUEST, "code"])
         self._duration = registry.histogram(
             "kiln_request_duration_seconds", "Seconds from reading a request to its answer.", REQUEST
         )
         in_flight = registry.gauge("kiln_in_flight_requests", "Requests being answered.", ["protocol"], "livesum")
-        self._in_flight = {protocol: in_flight.labels(protocol) for protocol in PROTOCOLS}
+        self._in_flight = {protocol: registry.child(in_flight, protocol) for protocol in PROTOCOLS}
         self._children: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
         build = registry.gauge("kiln_build_info", "Versions of what the service is made of.", list(versions()))
-        build.labels(**versions()).set(1)
+        registry.child(build, *versions().values()).set(1)
 
     def began(self, protocol: str) -> None:
         """A request has come."""
@@ -95,7 +128,10 @@ class Metrics:
         key = (*request, code)
         children = self._children.get(key)
         if children is None:
-            children = self._children[key] = self._requests.labels(*key), self._duration.labels(*request)
+            child = self._registry.child
+            children = child(self._requests, *key), child(self._duration, *request)
+            if NOTHING not in children:
+                self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
 
@@ -104,7 +140,7 @@ class EngineMetrics:
     """What the engine counts: queues, calls and loads."""
 
     def __init__(self) -> None:
-        registry = Registry()
+        registry = self._registry = Registry()
         self._call = registry.histogram("kiln_model_call_duration_seconds", "Seconds that a model call took.", CALL)
         self._batch = registry.histogram("kiln_batch_rows", "Rows in a call of a model.", CALL, BATCHES)
         self._rows = registry.counter("kiln_model_rows", "Rows that were predicted.", CALL)
@@ -122,7 +158,9 @@ class EngineMetrics:
         children = self._children.get(place)
         if children is None:
             metrics = (self._call, self._batch, self._rows, self._wait, self._queued)
-            children = self._children[place] = tuple(metric.labels(*place) for metric in metrics)
+            children = tuple(self._registry.child(metric, *place) for metric in metrics)
+            if NOTHING not in children:
+                self._children[place] = children
         return children
 
     def executed(self, place: tuple[str, int, str], rows: int, seconds: float) -> None:
@@ -142,18 +180,19 @@ class EngineMetrics:
 
     def loaded(self, name: str, version: int, seconds: float) -> None:
         """A version was loaded."""
-        self._loads.labels(name).inc()
-        self._load_duration.labels(name, version).set(seconds)
-        self._loaded_at.labels(name, version).set_to_current_time()
-        self._loaded.labels(name, version).set(1)
+        child = self._registry.child
+        child(self._loads, name).inc()
+        child(self._load_duration, name, version).set(seconds)
+        child(self._loaded_at, name, version).set_to_current_time()
+        child(self._loaded, name, version).set(1)
 
     def load_failed(self, name: str) -> None:
         """A version could not be loaded."""
-        self._load_failures.labels(name).inc()
+        self._registry.child(self._load_failures, name).inc()
 
     def unloaded(self, name: str, version: int) -> None:
         """A version is not served any more."""
-        self._loaded.labels(name, version).set(0)
+        self._registry.child(self._loaded, name, version).set(0)
 
 
 def versions() -> dict[str, str]:
@@ -179,10 +218,14 @@ def fold_dead_worker(pid: int, folder: Path) -> None:
 
     Otherwise the files would pile up with every worker that ends, or the counters go back when they are removed.
 
+    While the disk is full, its files stay as they are.
+
     Args:
         pid: the dead worker's.
         folder: PROMETHEUS_MULTIPROC_DIR.
     """
+    if not has_space(folder):
+        return
     with locked(folder, fcntl.LOCK_EX):
         mark_process_dead(pid, str(folder))
         for kind in ("counter", "histogram"):
@@ -191,6 +234,15 @@ def fold_dead_worker(pid: int, folder: Path) -> None:
             if dead.is_file() and dead.stat().st_size:
                 add_up(folder / f"{kind}_dead.db", dead)
             dead.unlink(missing_ok=True)
+
+
+def has_space(folder: Path) -> bool:
+    """Whether the folder's disk has space for more metrics."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize >= LEAST_FREE_BYTES
 
 
 def add_up(total: Path, part: Path) -> None:
@@ -206,6 +258,6 @@ def add_up(total: Path, part: Path) -> None:
 @contextmanager
 def locked(folder: Path, operation: int) -> Iterator[None]:
     """Holds the folder's lock, shared by readers, so that no reader meets a worker's values twice or not at all."""
-    with (folder / "lock").open("a") as file:
+    with (folder / LOCK).open("a") as file:
         fcntl.flock(file, operation)
         yield

@@ -15,12 +15,22 @@ from service.settings import Settings
 # prctl(2): have the kernel send a signal when the parent ends.
 PR_SET_PDEATHSIG = 1
 FAILED = 70  # EX_SOFTWARE of sysexits.h
+# The first process of a service, for those that it starts.
+PARENT_VARIABLE = "SERVICE_SUPERVISOR_PID"
 
 
 def end_with_parent() -> None:
-    """Ends this process (SIGTERM) when the one that started it does, however that ends; on Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Ends this process (SIGTERM) when the service's first process does, however that ends; on Linux only.
+
+    To be called first of all, by a process that the first process has started.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent and os.getppid() != int(parent):
+        # It had ended already, of which the kernel tells nobody.
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def allow_many_files() -> None:

@@ -1,4 +1,4 @@
-"""Whether requests should be sent here, and if not, why."""
+"""Whether requests should be sent here, and whether the service is alive; if not, why."""
 
 from collections.abc import Callable
 
@@ -26,3 +26,7 @@ class Readiness:
         if self.is_stopping():
             return {"": STOPPING}
         return self._repository.pending()
+
+    def trouble(self) -> str:
+        """Why the service should be started again, in a sentence; "" where it should not."""
+        return self._repository.describe_silence()

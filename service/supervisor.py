@@ -15,16 +15,23 @@ from pathlib import Path
 from types import FrameType
 
 from service.announcement import announce
+from service.child_process import MOST_SECONDS_BETWEEN_STARTS, Child, pause_before_start
 from service.custody.counts import is_supported
 from service.custody.keeper import Keeper
 from service.engine.attempt import Attempt
 from service.engine.board import STARTING, Board
+from service.engine.casualties import Casualties, explain_crash
 from service.engine.client import SOCKET, EngineClient
+from service.engine.demand import Demand
+from service.engine.guard import ENDED_FOR_A_VERSION
+from service.engine.heartbeat import Heartbeat
 from service.engine.interface import LOADING, START, Catalog
+from service.engine.journal import Journal
+from service.engine.memory import count_memory_kills
 from service.engine.repository import Repository
 from service.errors import InvalidSettings
-from service.metrics import FOLDER_VARIABLE, fold_dead_worker
-from service.processes import allow_many_files
+from service.metrics import FOLDER_VARIABLE, LOCK, fold_dead_worker
+from service.processes import PARENT_VARIABLE, allow_many_files
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,61 +40,16 @@ PREFIX = "kiln-"
 RESTARTING = "The engine is being started again."
 # A child that lived longer than this is started again at once; one that dies sooner waits, each time twice as long.
 SETTLED_SECONDS = 10.0
-MOST_SECONDS_BETWEEN_STARTS = 30.0
 TICK_SECONDS = 0.2
+# An engine that gives no sign of life for so long, during as many looks, is replaced.
+STUCK_SECONDS = 10.0
+STUCK_LOOKS = 25
 # The status of an engine whose settings name what is not there, or cannot be read.
 REFUSED = 2
 # Beyond KILN_GRACEFUL_TIMEOUT_SECONDS, for what is left to do after the last answer.
 SPARE_SECONDS = 5.0
 # sockaddr_un.sun_path has 108 bytes on Linux and 104 on macOS, one of them for the end.
 LONGEST_SOCKET_PATH = 100
-
-
-@dataclass
-class Child:
-    """A process of the service.
-
-    Attributes:
-        name: what the log calls it.
-        command: what to run.
-        process: it, while it runs.
-        started: clock of `time.monotonic`.
-        failures: how often it has died soon after its start, one time after another.
-        start_at: when to start it again.
-    """
-
-    name: str
-    command: list[str]
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    failures: int = 0
-    start_at: float = 0.0
-
-    def start(self) -> None:
-        """Starts the process."""
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(self.command)
-
-    def has_ended(self, status: int | None = None) -> bool:
-        """Whether it was started and has ended; with a status, whether with that one."""
-        ended = None if self.process is None else self.process.poll()
-        return ended is not None and status in (None, ended)
-
-    def tell(self, number: int) -> None:
-        """Sends a signal, if it runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def wait(self, seconds: float) -> None:
-        """Waits for its end, and ends it where it takes too long."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(seconds, 0.0))
-        except subprocess.TimeoutExpired:
-            logger.warning("Process '%s' did not end in time and is killed", self.name)
-            self.process.kill()
-            self.process.wait()
 
 
 @dataclass
@@ -113,6 +75,14 @@ class Supervisor:
         if self.settings.grpc_port:
             self.fronts.append(Child("grpc", [sys.executable, "-m", "service.grpc_front"]))
         self._board = Board(self.folder)
+        self._board.publish(Catalog(obstacle=STARTING, starting=True))
+        self._heartbeat = Heartbeat(self.folder)
+        # Made here, the engine has their space also where it is started again on a full disk.
+        for shared in (Journal, Casualties, Demand):
+            shared(self.folder)
+        (self.folder / LOCK).touch()
+        self._silent_looks = 0
+        self._memory_kills = count_memory_kills()
         self._reader, self._writer = socket.socketpair()
 
     def run(self) -> int:
@@ -121,7 +91,6 @@ class Supervisor:
         Returns:
             0 after it was told to stop, 1 where HTTP could not be served, 2 where the engine refuses its settings.
         """
-        self._board.publish(Catalog(obstacle=STARTING, starting=True))
         self._listen_to_signals()
         allow_many_files()
         if is_supported():
@@ -156,6 +125,7 @@ class Supervisor:
             if not self._announced and self.engine.has_ended(REFUSED):
                 # It has said why. Later the same may pass: a file that is being written, say.
                 return REFUSED
+            self._end_stuck_engine()
             for child in (self.engine, *self.fronts[1:]):
                 self._revive(child)
             if not self._announced:
@@ -167,30 +137,53 @@ class Supervisor:
                 continue
         return 0
 
+    def _end_stuck_engine(self) -> None:
+        """Ends an engine that was stopped or hangs altogether; one that only has a call that hangs ends itself.
+
+        As many looks as seconds must find it silent: where all processes were stopped for a while, it is not its fault.
+        """
+        is_silent = self._heartbeat.age() > STUCK_SECONDS and not self.engine.has_ended()
+        self._silent_looks = self._silent_looks + 1 if is_silent else 0
+        if self._silent_looks >= STUCK_LOOKS and self.engine.process is not None:
+            logger.error("Process 'engine' has not responded for %.0f s and is killed", self._heartbeat.age())
+            self.engine.process.kill()
+            self.engine.process.wait()
+
     def _revive(self, child: Child) -> None:
         """Starts a child again that has died."""
         now = time.monotonic()
         if child.has_ended() and child.process is not None:
-            self._bury(child, child.process)
+            is_explained = self._bury(child, child.process)
             lived = now - child.started
-            child.failures = 0 if lived > SETTLED_SECONDS else child.failures + 1
+            # Where a version is to blame, that ends with its quarantine.
+            child.failures = 0 if is_explained or lived > SETTLED_SECONDS else child.failures + 1
             child.process, child.start_at = None, now + pause_before_start(child.failures)
         if child.process is None and now >= child.start_at:
+            if child is self.engine:
+                self._heartbeat.beat()
+                self._memory_kills = count_memory_kills()
             with Attempt() as attempt:
                 child.start()
             if attempt.error is not None:
                 logger.error("Process '%s' cannot be started: %s", child.name, attempt.error)
                 child.start_at = now + MOST_SECONDS_BETWEEN_STARTS
 
-    def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+    def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> bool:
+        """Puts away what a dead child left; says whether a version of a model is known to have ended it."""
         logger.error("Process '%s' ended with %s and is started again", child.name, process.returncode)
         # It may have left anything behind, which must not end the service.
+        reason = ""
         with Attempt() as attempt:
             if child is self.engine:
                 self._board.publish(without_versions(self._board.read()))
+                was_memory_short = count_memory_kills() > self._memory_kills
+                reason = explain_crash(self.folder, process.returncode, was_memory_short=was_memory_short)
             fold_dead_worker(process.pid, self.folder)
         if attempt.error is not None:
             logger.error("What process '%s' left cannot be put away", child.name, exc_info=attempt.error)
+        if reason:
+            logger.error("%s", reason)
+        return bool(reason) or process.returncode == ENDED_FOR_A_VERSION
 
     def _announce(self) -> None:
         """Says once what is served, when every model was loaded or could not be."""
@@ -216,11 +209,6 @@ class Supervisor:
         self.engine.wait(SPARE_SECONDS)
 
 
-def pause_before_start(failures: int) -> float:
-    """Seconds to wait before a child is started that has died so often soon after its start."""
-    return min(0.25 * 2 ** min(failures, 10), MOST_SECONDS_BETWEEN_STARTS) if failures > 1 else 0.0
-
-
 def without_versions(catalog: Catalog) -> Catalog:
     """The catalogue while there is no engine: every version that was served is being loaded again."""
     models = {
@@ -231,7 +219,7 @@ def without_versions(catalog: Catalog) -> Catalog:
 
 
 def supervise(settings: Settings) -> int:
-    """Runs the service in a folder of its own.
+    """Runs the service in a folder of its own, which no other service shares.
 
     Returns:
         The exit status.
@@ -241,19 +229,26 @@ def supervise(settings: Settings) -> int:
     """
     given = os.environ.get(FOLDER_VARIABLE)
     try:
-        folder = Path(given) if given else Path(tempfile.mkdtemp(prefix=PREFIX))
-        folder.mkdir(parents=True, exist_ok=True)
-        # What another run left there is not ours to count.
-        for path in (*folder.glob("*.db"), *folder.glob("catalog.*"), *folder.glob("engine.*")):
-            path.unlink()
+        if given:
+            Path(given).mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=given))
     except OSError as error:
-        sentence = f"The service needs a folder that it can write to, such as /tmp, or as TMPDIR names it: {error}."
-        raise InvalidSettings(sentence) from None
-    if len(str(folder / SOCKET)) > LONGEST_SOCKET_PATH:
-        raise InvalidSettings(f"The path {folder} is too long for a socket. Set TMPDIR to a shorter one, such as /tmp.")
-    os.environ[FOLDER_VARIABLE] = str(folder)
+        raise InvalidSettings(describe_folder(error)) from None
     try:
-        return Supervisor(settings, folder).run()
+        if len(str(folder / SOCKET)) > LONGEST_SOCKET_PATH:
+            sentence = f"The path {folder} is too long for a socket. Set TMPDIR to a shorter one, such as /tmp."
+            raise InvalidSettings(sentence)
+        os.environ[FOLDER_VARIABLE] = str(folder)
+        os.environ[PARENT_VARIABLE] = str(os.getpid())
+        try:
+            supervisor = Supervisor(settings, folder)
+        except OSError as error:
+            raise InvalidSettings(describe_folder(error)) from None
+        return supervisor.run()
     finally:
-        if not given:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def describe_folder(error: OSError) -> str:
+    """The sentence for a folder that cannot be written to."""
+    return f"The service needs a folder that it can write to, such as /tmp, or as TMPDIR names it: {error}."

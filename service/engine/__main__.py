@@ -1,14 +1,19 @@
 """`python -m service.engine`: the process that runs the models; the supervisor starts it."""
 
+import faulthandler
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from service.engine.board import Board
+from service.engine.casualties import CRASH_FILE
 from service.engine.client import SOCKET
-from service.engine.cpus import count_cpus
+from service.engine.cpus import count_cpus, count_operation_threads
+from service.engine.heartbeat import PERIOD_SECONDS, Heartbeat
+from service.engine.memory import be_killed_first
 from service.engine.server import Host, Server
 from service.errors import ServiceError
 from service.metrics import FOLDER_VARIABLE
@@ -19,6 +24,10 @@ from service.settings import Settings
 LISTENING = 1
 # How long a thread may keep Python's lock from the others while it only loads or describes a model.
 SWITCH_SECONDS = 0.0005
+# Where memory runs out, the system ends the engine rather than the processes that answer clients.
+TO_BE_KILLED = 500
+# How long calls that are running at SIGTERM may go on.
+FINISH_SECONDS = 4.0
 
 
 def main() -> int:
@@ -29,6 +38,7 @@ def main() -> int:
     """
     end_with_parent()
     prefer_throughput()
+    be_killed_first(TO_BE_KILLED)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -37,19 +47,23 @@ def main() -> int:
     set_up_logging(settings)
     end_when_a_thread_fails()
     folder = Path(os.environ[FOLDER_VARIABLE])
-    cpus = count_cpus()
-    calls = max(2, cpus)
+    with suppress(OSError):  # a full disk
+        # Open as long as the process lives: it is written to when that ends by a signal.
+        faulthandler.enable((folder / CRASH_FILE).open("w"))
+    calls = max(2, count_cpus())
     board = Board(folder)
     try:
         host = create_host(settings, folder, board, calls)
     except ServiceError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    server = Server(folder / SOCKET, host, calls + LISTENING)
-    host.start()
+    server = Server(folder / SOCKET, host, calls + LISTENING, Heartbeat(folder).beat, PERIOD_SECONDS)
     server.start()
+    host.start()
     stop.wait()
-    server.stop()
+    if not server.stop(FINISH_SECONDS):
+        # A call does not end; nothing else is left to be done.
+        os._exit(0)
     host.close()
     server.close()
     return 0
@@ -63,7 +77,7 @@ def create_host(settings: Settings, folder: Path, board: Board, calls: int) -> H
         return ForwardingEngine(settings, board.publish)
     from service.engine.local import LocalEngine
 
-    return LocalEngine(settings, folder, board.publish, calls, settings.tensorflow_threads or max(1, count_cpus() // 2))
+    return LocalEngine(settings, folder, board.publish, calls, count_operation_threads(settings.tensorflow_threads))
 
 
 if __name__ == "__main__":

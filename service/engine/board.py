@@ -6,14 +6,13 @@ request that finds none pays for reading eight bytes.
 
 import dataclasses
 import fcntl
-import mmap
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from service.engine.heartbeat import share_memory
 from service.engine.interface import BatchingState, Catalog, ServedModel, Version
 from service.engine.signature import Signature, TensorSpec
 
@@ -33,10 +32,7 @@ class Board:
         self._serial = -1
         self._catalog = Catalog(obstacle=STARTING, starting=True)
         self._serial_file = folder / "catalog.serial"
-        with self._serial_file.open("a+b") as file:
-            if file.seek(0, os.SEEK_END) < 8:
-                file.truncate(8)
-            self._memory = mmap.mmap(file.fileno(), 8)
+        self._memory = share_memory(self._serial_file, 8)
 
     def read(self) -> Catalog:
         """The catalogue as it is now."""

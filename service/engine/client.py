@@ -1,20 +1,21 @@
-"""The engine as its fronts reach it: the catalogue on the board, and calls over a socket."""
+"""The engine as its front ends reach it: the catalogue on the board, and calls over a socket."""
 
 import dataclasses
-import select
+import itertools
 import socket
-import struct
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from service.engine.board import Board
+from service.engine.demand import Demand
+from service.engine.heartbeat import Heartbeat
 from service.engine.interface import Arrays, Call, Catalog, Choice, Statistics
 from service.engine.model import InvalidInput
 from service.engine.wire import ADMINISTER, CALL, FAILURE, HEAD, Buffers, Message, decode, encode
 from service.errors import (
+    AnswerTooLarge,
     DeadlineExceeded,
     InvalidConfiguration,
     ModelUnavailable,
@@ -22,17 +23,25 @@ from service.errors import (
     UnknownModel,
 )
 from service.metrics import FOLDER_VARIABLE
+from service.settings import Settings
 
 SOCKET = "engine.sock"
 RETRY_AFTER_SECONDS = 2
-SEND_SECONDS = 10
+# How long the engine may take to read a message, to answer what it only has to look up, and to close a model.
+SEND_SECONDS = 10.0
+LOOK_UP_SECONDS = 5.0
+CLOSE_SECONDS = 90.0
 # Answers that are no larger are read in one go.
 CHUNK = 16 * 1024
+# Connections that wait for their next request; more are closed.
+MOST_IDLE = 64
 
 FAILURES = {
     error.__name__: error
-    for error in (DeadlineExceeded, InvalidConfiguration, InvalidInput, ModelUnavailable, QueueFull, UnknownModel)
-}
+    for error in (
+        AnswerTooLarge, DeadlineExceeded, InvalidConfiguration, InvalidInput, ModelUnavailable, QueueFull, UnknownModel,
+    )
+}  # fmt: skip
 
 
 class EngineFailed(Exception):
@@ -40,101 +49,136 @@ class EngineFailed(Exception):
 
 
 class EngineClient:
-    """Speaks with the engine's process; each thread has a connection of its own.
+    """Speaks with the engine's process; may be used by several threads or greenlets.
+
+    A connection has one request at a time, and is used again only after the whole answer to it was read.
 
     Args:
         folder: the service's own, with the socket and the board.
+        load_seconds: how long loading a model may take.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, load_seconds: float = 300.0) -> None:
         self._board = Board(folder)
+        self._heartbeat = Heartbeat(folder)
+        self._demand = Demand(folder)
         self._path = str(folder / SOCKET)
-        self._thread = threading.local()
+        self._load_seconds = load_seconds
+        # Appending and popping are single steps for threads and greenlets alike.
+        self._idle: list[socket.socket] = []
+        self._numbers = itertools.count(1)
 
     def catalog(self) -> Catalog:
         """What is served now."""
         return self._board.read()
 
+    def silent_seconds(self) -> float:
+        """For how long the engine's process has given no sign of life."""
+        return self._heartbeat.age()
+
+    def note_demand(self, model: str) -> None:
+        """Somebody asks for a model that is not loaded now; see `Demand`."""
+        self._demand.note(model)
+
     def call(self, call: Call) -> Arrays:
         """Runs a signature; see `Engine.call`."""
         document = [call.model, call.version, call.signature, list(call.outputs), call.deadline]
-        return self._exchange(encode(CALL, document, call.inputs), call.deadline).arrays
+        return self._exchange(CALL, document, call.deadline, call.inputs).arrays
 
     def load(self, model: str) -> None:
         """Looks for versions of a model; see `Engine.load`."""
-        self._administer("load", model)
+        self._administer("load", model, seconds=self._load_seconds + LOOK_UP_SECONDS)
 
     def unload(self, model: str) -> None:
         """Serves a model no longer; see `Engine.unload`."""
-        self._administer("unload", model)
+        self._administer("unload", model, seconds=CLOSE_SECONDS)
 
     def set_label(self, model: str, label: str, version: int | None) -> None:
         """Points a label at a version; see `Engine.set_label`."""
-        self._administer("set_label", model, label, version)
+        self._administer("set_label", model, label, version, seconds=LOOK_UP_SECONDS)
 
     def configure(self, choices: Mapping[str, Choice], labels: Mapping[str, Mapping[str, int]]) -> None:
         """Serves exactly these models; see `Engine.configure`."""
-        self._administer("configure", {name: dataclasses.astuple(choice) for name, choice in choices.items()}, labels)
+        plain = {name: dataclasses.astuple(choice) for name, choice in choices.items()}
+        self._administer("configure", plain, labels, seconds=self._load_seconds + CLOSE_SECONDS)
 
     def statistics(self) -> list[Statistics]:
         """What every available version has done."""
         return [
             Statistics(**(entry | {"batches": {int(rows): tuple(sums) for rows, sums in entry["batches"].items()}}))
-            for entry in self._administer("statistics")
+            for entry in self._administer("statistics", seconds=LOOK_UP_SECONDS)
         ]
 
-    def _administer(self, operation: str, *arguments: Any) -> Any:
-        return self._exchange(encode(ADMINISTER, [operation, arguments]), None).document
+    def _administer(self, operation: str, *arguments: Any, seconds: float) -> Any:
+        try:
+            return self._exchange(ADMINISTER, [operation, arguments], time.monotonic() + seconds).document
+        except DeadlineExceeded:
+            raise DeadlineExceeded(
+                f"The engine has not finished '{operation}' within {seconds:g} s. It may still do so; "
+                "GET /v1/models tells what is loaded."
+            ) from None
 
-    def _exchange(self, request: Buffers, deadline: float | None) -> Message:
-        stream = self._send(request)
+    def _exchange(self, kind: int, document: Any, deadline: float | None, arrays: Arrays | None = None) -> Message:
+        number = next(self._numbers)
+        stream = self._send(encode(kind, document, arrays, number))
         answer = None
         try:
             answer = receive(stream, deadline)
         except OSError as error:
             raise explain(error) from None
         finally:
-            if answer is None:
-                # What may still come must not be taken for the answer to the next request.
-                self._disconnect()
+            # What may still come must not be taken for the answer to another request.
+            if answer is None or answer.number != number or len(self._idle) >= MOST_IDLE:
+                stream.close()
+            else:
+                self._idle.append(stream)
+        if answer.number != number:
+            raise EngineFailed(f"The engine answered request {answer.number} where {number} was asked")
         if answer.kind == FAILURE:
             raise restore(*answer.document)
         return answer
 
     def _send(self, request: Buffers) -> socket.socket:
-        """Sends a message, over a new connection where the old one belongs to an engine that is gone."""
-        stream: socket.socket | None = getattr(self._thread, "stream", None)
-        if stream is not None:
+        """Sends a message, over a new connection where the old ones belong to an engine that is gone."""
+        while self._idle:
+            try:
+                stream = self._idle.pop()
+            except IndexError:  # another thread took it
+                break
             try:
                 send(stream, request)
             except OSError:
-                self._disconnect()
+                stream.close()
             else:
                 return stream
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # An engine that hangs reads no more; without this, no deadline would end the wait.
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
         try:
+            stream.settimeout(SEND_SECONDS)
             stream.connect(self._path)
             send(stream, request)
         except OSError:
             stream.close()
             raise ModelUnavailable("The engine is being started. Try again shortly.", RETRY_AFTER_SECONDS) from None
-        self._thread.stream = stream
         return stream
 
-    def _disconnect(self) -> None:
-        self._thread.stream.close()
-        self._thread.stream = None
+    def close(self) -> None:
+        """Closes the connections that wait."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 def connect(environment: Mapping[str, str]) -> EngineClient:
     """The engine of the service that this process belongs to."""
-    return EngineClient(Path(environment[FOLDER_VARIABLE]))
+    return EngineClient(Path(environment[FOLDER_VARIABLE]), Settings.from_env(environment).load_timeout_seconds)
 
 
 def send(stream: socket.socket, buffers: Buffers) -> None:
-    """Sends a whole message."""
+    """Sends a whole message; an engine that hangs reads no more, so this has its time.
+
+    Raises:
+        OSError: the engine is gone, or does not read.
+    """
+    stream.settimeout(SEND_SECONDS)
     left = [memoryview(buffer) for buffer in buffers if len(buffer)]
     while left:
         sent = stream.sendmsg(left[:512])
@@ -153,39 +197,27 @@ def receive(stream: socket.socket, deadline: float | None) -> Message:
     """
     buffer = bytearray(CHUNK)
     filled = receive_into(stream, memoryview(buffer), HEAD.size, deadline)
-    kind, head, content = HEAD.unpack_from(buffer)
+    kind, head, content, number = HEAD.unpack_from(buffer)
     total = HEAD.size + head + content
     if total > len(buffer):
         buffer += bytes(total - len(buffer))
     view = memoryview(buffer)
     if filled < total:
         receive_into(stream, view[filled:total], total - filled, deadline)
-    return decode(kind, view[HEAD.size : HEAD.size + head], view[HEAD.size + head : total])
+    return decode(kind, view[HEAD.size : HEAD.size + head], view[HEAD.size + head : total], number)
 
 
 def receive_into(stream: socket.socket, view: memoryview, least: int, deadline: float | None) -> int:
     """Reads at least so many bytes, and gives their number."""
     filled = 0
     while filled < least:
-        if deadline is not None:
-            wait_for_answer(stream, deadline)
+        # A time-out of 0 would mean not to wait at all, which is another error.
+        stream.settimeout(None if deadline is None else max(deadline - time.monotonic(), 1e-6))
         count = stream.recv_into(view[filled:])
         if not count:
             raise ConnectionResetError("the engine closed the connection")
         filled += count
     return filled
-
-
-def wait_for_answer(stream: socket.socket, deadline: float) -> None:
-    """Waits until there is something to read.
-
-    Raises:
-        TimeoutError: there was nothing before the deadline.
-    """
-    poller = select.poll()
-    poller.register(stream, select.POLLIN)
-    if not poller.poll(max(deadline - time.monotonic(), 0.0) * 1000):
-        raise TimeoutError
 
 
 def explain(error: OSError) -> DeadlineExceeded | ModelUnavailable:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from service.engine.wire import HEAD, Buffers, Message, decode
 
 CHUNK = 16 * 1024
-# Buffers that are larger are not kept for the next message.
-KEPT_BYTES = 1024 * 1024
 # Larger than any message of a front can be.
 MOST_BYTES = 2**33
 
@@ -56,18 +54,15 @@ class Connection:
         self._filled += count
         if self._filled < HEAD.size:
             return
-        kind, head, content = HEAD.unpack_from(self._buffer)
+        kind, head, content, number = HEAD.unpack_from(self._buffer)
         total = HEAD.size + head + content
         if not self._filled <= total <= MOST_BYTES:
             raise ValueError(f"a message of {total} bytes, of which {self._filled} have come")
         if self._filled == total:
-            # Its arrays share the buffer's memory, which is free again when the front sends its next message: it does
-            # that after the answer, or over another connection.
+            # Its arrays share the buffer's memory, so the next message gets another.
             view = memoryview(self._buffer)
-            self._filled = 0
-            if total > KEPT_BYTES:
-                self._buffer = bytearray(CHUNK)
-            yield decode(kind, view[HEAD.size : HEAD.size + head], view[HEAD.size + head : total])
+            self._buffer, self._filled = bytearray(CHUNK), 0
+            yield decode(kind, view[HEAD.size : HEAD.size + head], view[HEAD.size + head : total], number)
         elif len(self._buffer) < total:
             larger = bytearray(total)
             larger[: self._filled] = memoryview(self._buffer)[: self._filled]

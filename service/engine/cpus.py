@@ -25,3 +25,12 @@ def count_cpus(cpu_max: Path = CPU_MAX) -> int:
     except (OSError, ValueError):
         limit = available
     return max(1, min(available, limit))
+
+
+def count_operation_threads(configured: int) -> int:
+    """Threads that may work on one operation of a graph.
+
+    Args:
+        configured: what the settings say; 0 for half of the CPUs, since calls of several models run side by side.
+    """
+    return configured or max(1, count_cpus() // 2)

@@ -10,7 +10,7 @@ from service.engine.interface import Arrays, Call, Catalog
 from service.engine.model import InvalidInput
 from service.engine.remote import RemoteEngine
 from service.engine.server import Reply, Work
-from service.errors import ServiceError
+from service.errors import DeadlineExceeded, ServiceError
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,13 @@ class ForwardingEngine:
         self._executor.shutdown()
         self._remote.close()
 
-    def submit(self, call: Call, reply: Reply) -> None:
+    def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool]) -> None:
         """Hands a request on; see `Host.submit`."""
+
+        def run() -> Arrays:
+            if is_abandoned():
+                raise DeadlineExceeded("Nobody waits for the answer any more.")
+            return self._remote.call(call)
 
         def answer(future: "Future[Arrays]") -> None:
             error = future.exception()
@@ -55,7 +60,7 @@ class ForwardingEngine:
                 logger.error("Model %s could not be called: %s", call.model, error)
             reply(error or future.result())
 
-        self._executor.submit(self._remote.call, call).add_done_callback(answer)
+        self._executor.submit(run).add_done_callback(answer)
 
     def work(self) -> Work | None:
         """Nothing: the fleet works."""
@@ -64,6 +69,10 @@ class ForwardingEngine:
     def has_work(self) -> bool:
         """Never; see `work`."""
         return False
+
+    def watch(self) -> tuple[bool, int]:
+        """Nothing runs here."""
+        return False, 0
 
     def administer(self, operation: str, arguments: list[Any]) -> Any:
         """Gives the statistics; everything else is refused, since the fleet is administered where it runs.

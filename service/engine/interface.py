@@ -141,6 +141,12 @@ class Engine(Protocol):
     def catalog(self) -> Catalog:
         """What is served now; cheap enough to be asked for by every request."""
 
+    def silent_seconds(self) -> float:
+        """For how long the engine has given no sign of life; 0 while it is being started."""
+
+    def note_demand(self, model: str) -> None:
+        """Somebody asks for a model that is not loaded now; those are loaded first."""
+
     def call(self, call: "Call") -> Arrays:
         """Runs a signature.
 

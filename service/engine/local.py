@@ -67,7 +67,7 @@ class LocalEngine:
         """Ends what runs in the background."""
         self._versions.close()
 
-    def submit(self, call: Call, reply: Reply) -> None:
+    def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool]) -> None:  # noqa: ARG002
         """Takes a request; see `Host.submit`."""
         seconds = self._versions.batching(call.model).timeout_seconds
         if seconds is not None:
@@ -85,6 +85,10 @@ class LocalEngine:
     def has_work(self) -> bool:
         """Whether there is another batch to be run now."""
         return self._batcher.has_work()
+
+    def watch(self) -> tuple[bool, int]:
+        """Looks after what runs; see `Host.watch`."""
+        return False, 0
 
     def administer(self, operation: str, arguments: list[Any]) -> Any:
         """Does what `Engine`'s method of that name says.

@@ -1,8 +1,16 @@
-"""Memory of models that are gone, given back to the system."""
+"""Memory: how much there may be, how much a process has, and giving back what models leave."""
 
 import ctypes
+import os
 import sys
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
+
+# The control group's limit, in version 2 and 1 of control groups; the latter has a huge number for none.
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+MEMORY_INFO = Path("/proc/meminfo")
+SHARE = 0.8
 
 
 @cache
@@ -18,3 +26,55 @@ def give_memory_back() -> None:
     trim = find_trim()
     if trim is not None:
         trim(0)
+
+
+def find_limit(most_bytes: int) -> int | None:
+    """How many bytes the engine may have.
+
+    Args:
+        most_bytes: the settings' limit; 0 for four fifths of the container's, or the machine's.
+
+    Returns:
+        The limit; None where it cannot be told.
+    """
+    if most_bytes:
+        return most_bytes
+    limits = []
+    for path in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            limits.append(int(path.read_text()))
+    with suppress(OSError, ValueError, IndexError):
+        limits.append(1024 * int(MEMORY_INFO.read_text().split("MemTotal:", 1)[1].split(None, 1)[0]))
+    return int(SHARE * min(limits)) if limits else None
+
+
+def resident_bytes(pid: int | None = None) -> int:
+    """The memory that a process has, shared pages included; 0 where it cannot be told.
+
+    Args:
+        pid: which process; None for this one.
+    """
+    try:
+        pages = Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def count_memory_kills() -> int:
+    """How often the system has killed a process for want of memory, in this container and on the machine."""
+    count = 0
+    for path, key in ((Path("/sys/fs/cgroup/memory.events"), "oom_kill"), (Path("/proc/vmstat"), "oom_kill")):
+        with suppress(OSError, ValueError):
+            count += sum(int(line.split()[1]) for line in path.read_text().splitlines() if line.split()[0] == key)
+    return count
+
+
+def be_killed_first(score: int) -> None:
+    """Has the system choose this process where memory runs out, rather than one that serves clients.
+
+    Args:
+        score: from 0 to 1000 for the first of all.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(score))

@@ -80,6 +80,13 @@ class RemoteEngine:
         """What the fleet had when it was asked last."""
         return self._survey.catalog
 
+    def silent_seconds(self) -> float:
+        """0: a fleet that does not answer is an obstacle to readiness."""
+        return 0.0
+
+    def note_demand(self, model: str) -> None:
+        """Is of no use to a fleet."""
+
     def call(self, call: Call) -> Arrays:
         """Runs a signature where its version is; see `Engine.call`.
 

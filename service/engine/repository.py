@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.engine.heartbeat import SILENT_SECONDS
 from service.engine.interface import AVAILABLE, END, Arrays, Call, Catalog, Description, Engine, ServedModel, Version
 from service.engine.signature import Signature
 from service.errors import ModelUnavailable, ServiceError, UnknownLabel, UnknownModel
@@ -75,6 +76,7 @@ class Repository:
                 raise ModelUnavailable(f"{catalog.obstacle} Try again shortly.", RETRY_AFTER_SECONDS)
             raise unknown(catalog, name, number)
         if chosen.state != AVAILABLE:
+            self.engine.note_demand(name)
             raise unavailable(chosen, describe_request(name, number))
         return Model(name, chosen.number, chosen.signatures, chosen.description, self.engine)
 
@@ -109,9 +111,16 @@ class Repository:
     def pending(self) -> dict[str, str]:
         """What is in the way of readiness: a sentence by model, or one under "" that concerns the whole service."""
         catalog = self.engine.catalog()
+        if silence := self.describe_silence():
+            return {"": silence}
         if catalog.obstacle:
             return {"": catalog.obstacle}
         return {model.name: model.obstacle for model in catalog.models.values() if model.obstacle}
+
+    def describe_silence(self) -> str:
+        """That the engine does not respond, in a sentence; "" where it does, or is being started."""
+        seconds = self.engine.silent_seconds()
+        return f"The engine has not responded for {seconds:.0f} s." if seconds > SILENT_SECONDS else ""
 
 
 def choose(model: ServedModel, number: int | None) -> Version | None:

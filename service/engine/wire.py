@@ -15,8 +15,8 @@ import orjson
 
 from service.engine.interface import Arrays
 
-# Kind, bytes of the document, bytes of the arrays.
-HEAD = struct.Struct("<IIQ")
+# Kind, bytes of the document, bytes of the arrays, and the number by which a request and its answer know each other.
+HEAD = struct.Struct("<IIQQ")
 CALL, ADMINISTER, ANSWER, FAILURE = range(4)
 
 Buffers = list[Any]
@@ -32,20 +32,23 @@ class Message:
         kind: CALL, ADMINISTER, ANSWER or FAILURE.
         document: what the kind has it to be.
         arrays: the arrays, which share memory with the message.
+        number: the request's; its answer has the same.
     """
 
     kind: int
     document: Any
     arrays: Arrays
+    number: int = 0
 
 
-def encode(kind: int, document: Any, arrays: Arrays | None = None) -> Buffers:
+def encode(kind: int, document: Any, arrays: Arrays | None = None, number: int = 0) -> Buffers:
     """A message as buffers to be sent one after another.
 
     Args:
         kind: one of the kinds.
         document: a JSON value.
         arrays: numbers of any type, or object arrays of `bytes`.
+        number: the request's.
     """
     outlines: list[Outline] = []
     buffers: Buffers = [b"", b""]
@@ -58,7 +61,7 @@ def encode(kind: int, document: Any, arrays: Arrays | None = None) -> Buffers:
             buffers += parts
         total += size
     head = orjson.dumps([document, outlines], option=orjson.OPT_NON_STR_KEYS)
-    buffers[0], buffers[1] = HEAD.pack(kind, len(head), total), head
+    buffers[0], buffers[1] = HEAD.pack(kind, len(head), total, number), head
     return buffers
 
 
@@ -74,7 +77,7 @@ def encode_strings(array: np.ndarray) -> Buffers:
     return [lengths.tobytes(), b"".join(items)]
 
 
-def decode(kind: int, head: bytes | memoryview, content: bytes | memoryview) -> Message:
+def decode(kind: int, head: bytes | memoryview, content: bytes | memoryview, number: int = 0) -> Message:
     """A message from its two parts behind the head of fixed size."""
     document, outlines = orjson.loads(head)
     arrays: Arrays = {}
@@ -88,7 +91,7 @@ def decode(kind: int, head: bytes | memoryview, content: bytes | memoryview) -> 
         else:
             arrays[name] = np.empty(shape, dtype)
         start += size
-    return Message(kind, document, arrays)
+    return Message(kind, document, arrays, number)
 
 
 def decode_strings(content: bytes | memoryview, count: int) -> np.ndarray:

@@ -25,14 +25,15 @@ def create_blueprint(readiness: Readiness, metrics: Metrics) -> Blueprint:
 
     @routes.get("/v2/health/live")
     def live() -> Response:
-        return answer({"live": True}, 200)
+        trouble = readiness.trouble()
+        return answer({"live": False, "reason": trouble}, 503) if trouble else answer({"live": True}, 200)
 
     @routes.get("/v2/health/ready")
     def ready() -> Response:
         obstacles = readiness.obstacles()
         if not obstacles:
             return answer({"live": True, "ready": True}, 200)
-        return answer({"live": True, "ready": False} | explain(obstacles), 503)
+        return answer({"live": not readiness.trouble(), "ready": False} | explain(obstacles), 503)
 
     @routes.get("/metrics", endpoint="metrics")
     def show_metrics() -> Response:

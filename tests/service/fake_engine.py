@@ -48,6 +48,12 @@ class FakeEngine:
         obstacle = "" if self._models else f"No models in {self.folder}. Publish one (dvc repro)."
         return Catalog(dict(self._models), obstacle)
 
+    def silent_seconds(self):
+        return 0.0
+
+    def note_demand(self, model):
+        pass
+
     def call(self, call):
         self.calls.append(call)
         if (call.model, call.version) not in self._objects:

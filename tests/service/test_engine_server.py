@@ -36,8 +36,11 @@ class BenchHost(Bench):
         super().__init__(most_calls, **options)
         self.administer = lambda operation, arguments: [operation, arguments]
 
-    def submit(self, call, reply):
+    def submit(self, call, reply, _is_abandoned):
         self.batcher.submit(call, reply)
+
+    def watch(self):
+        return False, 0
 
     def work(self):
         batch = self.batcher.take()
@@ -69,28 +72,15 @@ class Engine:
         return self.client.call(make_call(x, name, **options))
 
     def in_threads(self, count, ask):
-        """Calls a function with each number, in a thread of its own; the connections are closed in the end."""
-
-        def task(number):
-            try:
-                return ask(number)
-            finally:
-                hang_up(self.client)
-
+        """Calls a function with each number, in a thread of its own."""
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(task, range(count)))
+            return list(pool.map(ask, range(count)))
 
     def connect(self):
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         stream.settimeout(SECONDS)
         stream.connect(str(self.folder / SOCKET))
         return stream
-
-
-def hang_up(client):
-    """Closes this thread's connection."""
-    if getattr(client._thread, "stream", None) is not None:
-        client._disconnect()
 
 
 @pytest.fixture
@@ -107,7 +97,7 @@ def engine(folder):
     for model in engine.host.models.values():
         model.go_on.set()
     engine.stop()
-    hang_up(engine.client)
+    engine.client.close()
 
 
 def call_message(x, name="rows", seconds=None):
@@ -164,7 +154,7 @@ def test_a_full_queue_says_when_to_try_again(folder):
         for stream in waiting:
             stream.close()
         engine.stop()
-        hang_up(engine.client)
+        engine.client.close()
 
 
 def test_a_failure_is_500_for_the_client_without_its_text(engine):
@@ -228,12 +218,7 @@ def test_a_long_operation_keeps_no_call_waiting(engine):
     go_on = threading.Event()
     engine.host.administer = lambda *_: go_on.wait(SECONDS)
     with ThreadPoolExecutor(1) as pool:
-
-        def load():
-            engine.client.load("m")
-            hang_up(engine.client)
-
-        loading = pool.submit(load)
+        loading = pool.submit(engine.client.load, "m")
         assert len(engine.call(rows(1))["y"]) == 1
         assert not loading.done()
         go_on.set()
@@ -379,15 +364,15 @@ class Peer:
 
 def answer(stream, number, *, most=None):
     """Reads a request, and answers it with a number, or the first bytes of that."""
-    receive(stream, None)
-    stream.sendall(as_bytes(encode(ANSWER, None, {"y": np.array([number])}))[:most])
+    asked = receive(stream, None).number
+    stream.sendall(as_bytes(encode(ANSWER, None, {"y": np.array([number])}, asked))[:most])
 
 
 @pytest.fixture
 def lone_client(folder):
     client = EngineClient(folder)
     yield client
-    hang_up(client)
+    client.close()
 
 
 @pytest.mark.parametrize("most", [0, 10, 16, 30])
@@ -441,8 +426,8 @@ def test_an_engine_that_hangs_is_unavailable(folder, lone_client, monkeypatch):
 
 def test_a_failure_of_an_unknown_kind_is_the_engines(folder, lone_client):
     def fail(stream):
-        receive(stream, None)
-        send(stream, encode(FAILURE, ["KeyboardInterrupt", "", None]))
+        asked = receive(stream, None).number
+        send(stream, encode(FAILURE, ["KeyboardInterrupt", "", None], None, asked))
 
     peer = Peer(folder, fail)
     with pytest.raises(EngineFailed):

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from service import child_process
 from service import supervisor as module
+from service.child_process import Child, pause_before_start
 from service.engine.board import Board
 from service.engine.interface import AVAILABLE, LOADING, Catalog, ServedModel, Version
 from service.errors import InvalidSettings
 from service.settings import Settings
-from service.supervisor import RESTARTING, Child, Supervisor, pause_before_start, supervise
+from service.supervisor import RESTARTING, Supervisor, supervise
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 20
@@ -41,6 +43,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(child_process, "time", clock)
     return clock
 
 
@@ -65,7 +68,7 @@ def supervisor(folder):
 
 
 def test_pauses_grow_up_to_a_limit_however_often_a_child_dies():
-    assert [pause_before_start(failures) for failures in range(9)] == [0, 0, 1, 2, 4, 8, 16, 30, 30]
+    assert [pause_before_start(failures) for failures in range(9)] == [0, 0, 0, 2, 4, 8, 16, 30, 30]
     assert pause_before_start(100_000) == 30
 
 
@@ -80,7 +83,7 @@ def test_a_child_that_dies_again_and_again_is_started_ever_more_rarely(superviso
             supervisor._revive(engine)
         starts.append(clock.now)
     pauses = [later - earlier for earlier, later in zip([1000.0, *starts], starts, strict=False)]
-    assert pauses == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert pauses == [0, 0, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_child_that_lived_for_long_is_started_at_once(supervisor, clock):

@@ -43,7 +43,7 @@ def strings(draw):
 def send(kind, document, arrays=None):
     """The message as one stream, decoded as the receiver does it."""
     stream = io.BytesIO(b"".join(bytes(memoryview(buffer).cast("B")) for buffer in encode(kind, document, arrays)))
-    found, head, content = HEAD.unpack(stream.read(HEAD.size))
+    found, head, content, _ = HEAD.unpack(stream.read(HEAD.size))
     message = decode(found, memoryview(stream.read(head)), memoryview(stream.read(content)))
     assert not stream.read()
     return message
@@ -124,8 +124,8 @@ def test_arrays_that_are_not_there_are_not_made(outline):
         decode(CALL, orjson.dumps([None, [outline]]), b"12345678")
 
 
-def test_the_head_of_a_message_has_sixteen_bytes():
-    assert HEAD.size == 16
-    [head, document, *rest] = encode(ANSWER, None, {"x": np.zeros((2, 3), np.float32)})
-    assert struct.unpack("<IIQ", head) == (ANSWER, len(document), 24)
+def test_the_head_of_a_message_has_twenty_four_bytes():
+    assert HEAD.size == 24
+    [head, document, *rest] = encode(ANSWER, None, {"x": np.zeros((2, 3), np.float32)}, 7)
+    assert struct.unpack("<IIQQ", head) == (ANSWER, len(document), 24, 7)
     assert [len(buffer) for buffer in rest] == [24]
