@@ -100,7 +100,7 @@ class Settings:
         default=0,
         metadata=read_by(
             integer(0, 2**39),
-            "Memory of the process that runs the models; what would exceed it is stopped. 0: nine tenths of the "
+            "Memory of the process that runs the models; what would exceed it is stopped. 0: four fifths of the "
             "container's, or the machine's.",
         ),
     )

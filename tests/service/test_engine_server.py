@@ -236,6 +236,21 @@ def test_a_running_model_keeps_no_other_waiting(engine):
         assert receive(stream, None).kind == ANSWER
 
 
+def test_a_call_that_was_expected_to_be_short_keeps_no_other_waiting(engine):
+    for number in range(5):
+        engine.call(rows(number))
+    for _ in range(3):
+        engine.host.model.go_on.clear()
+        with contextlib.closing(engine.connect()) as stream:
+            send(stream, call_message(rows(1)))
+            assert engine.host.model.is_running.wait(SECONDS)
+            for number in range(3):
+                assert engine.call(rows(number), model="n", seconds=SECONDS)["first"].tolist() == [number]
+            engine.host.model.go_on.set()
+            assert receive(stream, None).kind == ANSWER
+        engine.host.model.is_running.clear()
+
+
 def test_many_threads_each_get_their_own_answers(engine):
     def ask(number):
         return [engine.call(rows(*range(number, number + 1 + turn % 3)))["first"].tolist() for turn in range(30)]
@@ -411,6 +426,28 @@ def test_an_answer_that_breaks_off_in_the_reader_is_not_taken_for_the_next_one(f
         with pytest.raises(MemoryError):
             lone_client.call(make_call(rows(1), seconds=SECONDS))
     assert lone_client.call(make_call(rows(1), seconds=SECONDS))["y"].tolist() == [2]
+    peer.close()
+
+
+def test_an_answer_to_another_request_is_nobodys(folder, lone_client):
+    def answer_another(stream):
+        asked = receive(stream, None).number
+        stream.sendall(as_bytes(encode(ANSWER, None, {"y": np.array([1])}, asked - 1)))
+
+    peer = Peer(folder, answer_another, lambda stream: answer(stream, 2))
+    with pytest.raises(EngineFailed, match="The engine answered request"):
+        lone_client.call(make_call(rows(1), seconds=SECONDS))
+    assert lone_client.call(make_call(rows(1), seconds=SECONDS))["y"].tolist() == [2]
+    peer.close()
+
+
+def test_administration_ends_in_time(folder, lone_client, monkeypatch):
+    monkeypatch.setattr(client_module, "LOOK_UP_SECONDS", 0.1)
+    given_up = threading.Event()
+    peer = Peer(folder, lambda _: given_up.wait(SECONDS))
+    with pytest.raises(DeadlineExceeded, match="has not finished 'statistics' within 0.1 s"):
+        lone_client.statistics()
+    given_up.set()
     peer.close()
 
 
