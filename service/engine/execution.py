@@ -2,18 +2,15 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Sequence
-from typing import Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from service.engine.attempt import Attempt
-from service.engine.batcher import Batcher
+from service.engine.batcher import Batcher, too_late
 from service.engine.interface import Arrays, Call
-from service.engine.lane import Batch, Job, Lane, Piece, Place
 from service.engine.model import InvalidInput
+from service.engine.request_queue import Batch, Job, SignatureKey
 from service.errors import ServiceError
 
 # Share of the older value in a moving average.
@@ -26,19 +23,15 @@ class CallFailed(Exception):
     """TensorFlow failed in a way that is not the request's fault; the log says how."""
 
 
-class RowsDiffer(Exception):
-    """A signature did not give a row per row, as it says that it does."""
-
-
 class Observer(Protocol):
     """Who is told of what runs."""
 
-    def executed(self, place: Place, rows: int, seconds: float) -> None:
+    def executed(self, key: SignatureKey, rows: int, seconds: float) -> None:
         """A call into TensorFlow has ended.
 
         Args:
-            place: model, version and signature.
-            rows: rows in the call, without padding.
+            key: model, version and signature.
+            rows: rows in the call.
             seconds: how long it took.
         """
 
@@ -53,103 +46,105 @@ class Observer(Protocol):
         """
 
 
+class Journal(Protocol):
+    """Notes what is in flight, for whoever finds the process dead. Told in the thread that runs the call."""
+
+    def begin(self, key: SignatureKey) -> Any:
+        """A call into TensorFlow begins; gives what `end` is told."""
+
+    def end(self, token: Any) -> None:
+        """The call has ended."""
+
+
+class NoJournal:
+    """Notes nothing."""
+
+    def begin(self, key: SignatureKey) -> None:
+        """See `Journal`."""
+
+    def end(self, token: None) -> None:
+        """See `Journal`."""
+
+
 class Execution:
     """Runs what the batcher gives.
 
     Args:
         batcher: where batches come from.
         observer: who is told.
+        journal: who notes what is in flight.
     """
 
-    def __init__(self, batcher: Batcher, observer: Observer) -> None:
+    def __init__(self, batcher: Batcher, observer: Observer, journal: Journal | None = None) -> None:
         self._batcher = batcher
         self._observer = observer
-        self._gathering = threading.Lock()
-        # Seconds of calls of late, by model, version and signature, and the binary digits of the number of rows.
+        self._journal = journal or NoJournal()
+        # Seconds of recent calls, by model, version and signature, and the binary digits of the number of rows.
         self._seconds: dict[tuple[str, int, str, int], float] = {}
 
     def expected_seconds(self, batch: Batch) -> float:
         """How long a batch is expected to take, from those of like size before it; infinity where there were none."""
-        return self._seconds.get((*batch.lane.place, batch.rows.bit_length()), math.inf)
+        return self._seconds.get((*batch.key, batch.rows.bit_length()), math.inf)
 
     def forget(self, name: str, number: int) -> None:
         """A version was unloaded."""
-        for place in [place for place in list(self._seconds) if place[:2] == (name, number)]:
-            self._seconds.pop(place, None)
+        for key in [key for key in list(self._seconds) if key[:2] == (name, number)]:
+            self._seconds.pop(key, None)
 
     def run(self, batch: Batch) -> None:
         """Runs a batch and answers its requests."""
         started = time.monotonic()
         try:
             outcomes = self._outcomes(batch)
-            answers = [
-                (piece.job, outcome if piece.rows == piece.job.rows else self._gather(batch.lane, piece, outcome))
-                for piece, outcome in zip(batch.pieces, outcomes, strict=True)
-            ]
         finally:
             self._batcher.finish(batch)
-        ended = [(job, outcome) for job, outcome in answers if outcome is not None]
-        for job, outcome in ended:
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
             job.reply(outcome)
         # Counted afterwards: nobody waits for that.
         now = time.monotonic()
-        while batch.lane.executed:
-            self._observer.executed(batch.lane.place, *batch.lane.executed.popleft())
-        for job, outcome in ended:
+        for rows, seconds in batch.executed:
+            self._observer.executed(batch.key, rows, seconds)
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
             waited, failed = max(started - job.arrived, 0.0), isinstance(outcome, Exception)
             self._observer.answered(job, waited, now - job.arrived, failed=failed)
+        # Whoever holds the batch still must not hold what the requests brought.
+        batch.jobs.clear()
 
     def _outcomes(self, batch: Batch) -> list[Arrays | Exception]:
-        """What became of each piece."""
-        outcome = self._call(batch.lane, batch.pieces)
-        if isinstance(outcome, Exception) and len(batch.pieces) > 1:
+        """What becomes of each request."""
+        if len(batch.jobs) > 1:
+            with Attempt():
+                outputs = self._run(batch, batch.jobs)
+                if all(array.ndim and len(array) == batch.rows for array in outputs.values()):
+                    return split(outputs, batch.jobs)
+                logger.warning("Signature %s of model %s version %d does not give a row per row; its requests run one "
+                               "by one from now on", batch.key[2], *batch.key[:2])  # fmt: skip
+                self._batcher.keep_apart(batch.key)
             # One request's rows must not spoil its neighbours'.
-            return [self._call(batch.lane, [piece]) for piece in batch.pieces]
-        return split(outcome, batch.pieces)
+        return [self._alone(batch, job) for job in batch.jobs]
 
-    def _call(self, lane: Lane, pieces: Sequence[Piece]) -> Arrays | Exception:
-        """Outputs for these pieces, one after another, without padding; or what went wrong."""
-        call = pieces[0].job.call
-        inputs = [piece.inputs() for piece in pieces]
-        rows = sum([piece.rows for piece in pieces])
+    def _alone(self, batch: Batch, job: Job) -> Arrays | Exception:
+        """A request's outputs, run as it came; or what went wrong."""
+        if len(batch.jobs) > 1 and job.is_pointless(time.monotonic()):
+            return too_late(job.call)
         with Attempt() as attempt:
-            if not lane.together:
-                return self._run(lane, call, inputs, max(rows, 1))
-            padding = lane.batching.padding(rows)
-            outputs = self._run(lane, call, inputs, rows, padding)
-            if all(array.ndim and len(array) == rows + padding for array in outputs.values()):
-                return {name: array[:rows] for name, array in outputs.items()} if padding else outputs
-            # The signature says that it gives a row per row, but it does not: batches are not for it.
-            self._batcher.keep_apart(lane)
-            if len(pieces) > 1 or rows < pieces[0].job.rows:
-                return RowsDiffer()
-            return self._run(lane, call, inputs, rows) if padding else outputs
-        return explain(attempt.error, call)
-
-    def _run(self, lane: Lane, call: Call, inputs: list[Arrays], rows: int, padding: int = 0) -> Arrays:
-        started = time.monotonic()
-        outputs = lane.model.run(call.signature, inputs, call.outputs, padding)
-        seconds = time.monotonic() - started
-        place = (*lane.place, rows.bit_length())
-        self._seconds[place] = seconds + KEPT * (self._seconds.get(place, seconds) - seconds)
-        # Told later, when the requests have been answered.
-        lane.executed.append((rows, seconds))
-        return outputs
-
-    def _gather(self, lane: Lane, piece: Piece, outcome: Arrays | Exception) -> Arrays | Exception | None:
-        """The outcome of a whole request whose last part has ended; None for other parts."""
-        job = piece.job
-        with self._gathering:
-            job.done[piece.start] = outcome
-            job.left -= piece.rows
-            if job.left:
-                return None
-        whole = join([job.done[start] for start in sorted(job.done)])
-        if not isinstance(whole, RowsDiffer):
-            return whole
-        with Attempt() as attempt:
-            return self._run(lane, job.call, [job.call.inputs], job.rows)
+            return self._run(batch, [job])
         return explain(attempt.error, job.call)
+
+    def _run(self, batch: Batch, jobs: Sequence[Job]) -> Arrays:
+        call = jobs[0].call
+        rows = sum([job.weight for job in jobs])
+        token = self._journal.begin(batch.key)
+        started = time.monotonic()
+        try:
+            outputs = batch.queue.model.run(call.signature, [job.call.inputs for job in jobs], call.outputs)
+        finally:
+            self._journal.end(token)
+        seconds = time.monotonic() - started
+        kind = (*batch.key, rows.bit_length())
+        self._seconds[kind] = seconds + KEPT * (self._seconds.get(kind, seconds) - seconds)
+        batch.executed.append((rows, seconds))
+        return outputs
 
 
 def explain(error: Exception | None, call: Call) -> Exception:
@@ -160,26 +155,11 @@ def explain(error: Exception | None, call: Call) -> Exception:
     return CallFailed()
 
 
-def split(outcome: Arrays | Exception, pieces: Sequence[Piece]) -> list[Arrays | Exception]:
-    """Each piece's rows of the outputs."""
-    if len(pieces) == 1 or isinstance(outcome, Exception):
-        return [outcome] * len(pieces)
+def split(outputs: Arrays, jobs: Sequence[Job]) -> list[Arrays | Exception]:
+    """Each request's rows of the outputs: views that nobody can write to."""
     parts: list[Arrays | Exception] = []
     start = 0
-    for piece in pieces:
-        stop = start + piece.rows
-        parts.append({name: array[start:stop] for name, array in outcome.items()})
-        start = stop
+    for job in jobs:
+        parts.append({name: array[start : start + job.rows] for name, array in outputs.items()})
+        start += job.rows
     return parts
-
-
-def join(parts: Sequence[Arrays | Exception]) -> Arrays | Exception:
-    """The outputs of a whole request from those of its parts, or their first error."""
-    outputs: list[Arrays] = []
-    for part in parts:
-        if isinstance(part, Exception):
-            return part
-        outputs.append(part)
-    if any(array.shape[1:] != outputs[0][name].shape[1:] for part in outputs for name, array in part.items()):
-        return RowsDiffer()
-    return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}

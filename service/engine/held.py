@@ -74,8 +74,9 @@ class HeldVersion:
         if self.state != AVAILABLE or self.model is None:
             error = self.error if self.state == END else ""
             return Version(self.name, self.number, self.state, error, description=self.description)
-        signatures = self.model.signatures
-        return Version(self.name, self.number, AVAILABLE, "", signatures, self.description, self.loaded_at)
+        model = self.model
+        known = (model.signatures, self.description, self.loaded_at, model.batching)
+        return Version(self.name, self.number, AVAILABLE, "", *known)
 
 
 @dataclass(frozen=True)

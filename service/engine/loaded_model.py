@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from service.engine.definitions import choose_definition, describe, read_definitions
-from service.engine.interface import Arrays
+from service.engine.definitions import describe, servable_definitions
+from service.engine.interface import Arrays, BatchingState
 from service.engine.model import InvalidInput
 from service.engine.protos import load_protos
 from service.engine.signature import Signature, TensorSpec
+from service.engine.tensor_protos import decode_tensor
 from service.engine.tensorflow_library import (
     INVALID_ARGUMENT,
     OUT_OF_RANGE,
@@ -23,8 +24,8 @@ from service.engine.tensorflow_library import (
     TensorFlowError,
     load_library,
 )
-from service.engine.tensors import NUMBERS, make_tensor, read_tensor
-from service.engine.warmup import warm_up
+from service.engine.tensors import NUMBERS, count_bytes, make_tensor, read_tensor
+from service.errors import AnswerTooLarge
 
 # What TensorFlow wraps its sentence into: names of nodes and functions, and where the graph was built.
 WRAPPING = re.compile(r"[ \t]*(\{\{[^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\])[ \t]*")
@@ -32,43 +33,10 @@ PREAMBLE = re.compile(r"^(Graph execution error:|Detected at node|<stack traces|
 # Run every operation in the thread that calls, which for small graphs takes less than half the time of a thread pool;
 # calls run side by side in threads of ours.
 RUN_OPTIONS = {"inter_op_thread_pool": -1}
+# The largest message of protocol buffers, and so the largest value in one.
+MOST_BYTES = 2**31 - 1
 # What `DataType` adds to the number of a type for a reference to it.
 REFERENCE = 100
-
-
-class SavedModelLoader:
-    """Loads versions of models.
-
-    Args:
-        threads: how many threads may work on one operation.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-
-    def __call__(self, path: Path, name: str, version: int) -> "LoadedModel":
-        """Loads and warms up one version.
-
-        Args:
-            path: the version's folder.
-            name: the model's.
-            version: its number.
-
-        Returns:
-            The model, whose first real request takes no longer than the next.
-
-        Raises:
-            TensorFlowError: it cannot be loaded.
-            ValueError: it is no SavedModel, or none for serving.
-            InvalidInput: it refuses one of the requests that it brings for warming up.
-        """
-        definition = choose_definition(read_definitions(path))
-        with ExitStack() as failure:
-            model = LoadedModel(path, definition, self._threads)
-            failure.callback(model.close)
-            warm_up(model, path, f"{name} version {version}")
-            failure.pop_all()
-        return model
 
 
 class LoadedModel:
@@ -78,15 +46,20 @@ class LoadedModel:
         path: the version's folder.
         definition: the `MetaGraphDef` to load, which knows the names, types and shapes.
         threads: how many threads may work on one operation.
+        max_answer_bytes: the largest outputs of a call.
 
     Attributes:
         signatures: those that can be called, by name.
+        batching: see `Model`; the loader sets it.
 
     Raises:
         TensorFlowError: it cannot be loaded.
+        ValueError: it has no signature that can be served, or one that its graph does not keep.
     """
 
-    def __init__(self, path: Path, definition: Any, threads: int) -> None:
+    def __init__(self, path: Path, definition: Any, threads: int, max_answer_bytes: int = MOST_BYTES) -> None:
+        self.batching: Mapping[str, BatchingState] = {}
+        self._max_answer_bytes = max_answer_bytes
         self._library = load_library()
         self._graph: int = self._library.TF_NewGraph()
         self._session = 0
@@ -94,9 +67,8 @@ class LoadedModel:
             failure.callback(self.close)
             self._session = self._load(path, list(definition.meta_info_def.tags), threads)
             self._plans = {
-                key: Plan(self._library, self._graph, signature)
-                for key, value in definition.signature_def.items()
-                if not key.startswith("__") and (signature := describe(value)) is not None
+                key: Plan(self._library, self._graph, describe(value), decode_defaults(value))
+                for key, value in servable_definitions(definition).items()
             }
             failure.pop_all()
         options = load_protos("tensorflow.core.protobuf.config_pb2").RunOptions(**RUN_OPTIONS).SerializeToString()
@@ -127,20 +99,21 @@ class LoadedModel:
         """Runs a signature; see `Model.call`."""
         return self.run(signature, [inputs], outputs)
 
-    def run(self, signature: str, parts: Sequence[Arrays], outputs: Sequence[str] = (), padding: int = 0) -> Arrays:
+    def run(self, signature: str, parts: Sequence[Arrays], outputs: Sequence[str] = ()) -> Arrays:
         """Runs a signature on inputs that follow each other along the first axis.
 
         Args:
             signature: its name.
-            parts: the inputs of one or several requests, in the order of their rows.
+            parts: the inputs of one or several requests, in the order of their rows; an input that has a default may
+                be missing, in all of them.
             outputs: those that are wanted; empty for all.
-            padding: how often the last row is repeated at the end.
 
         Returns:
-            One array per output, for all parts and the padding.
+            One array per output, for all parts, which share no memory with the inputs.
 
         Raises:
             InvalidInput: the graph refused the inputs.
+            AnswerTooLarge: the outputs are larger than may be.
             TensorFlowError: it failed in another way.
         """
         plan = self._plans[signature]
@@ -148,13 +121,14 @@ class LoadedModel:
         tensors: list[int] = []
         try:
             for name, spec in plan.signature.inputs.items():
-                arrays = [part[name] for part in parts]
+                default = plan.defaults.get(name)
+                arrays = [part[name] for part in parts] if default is None or name in parts[0] else [default]
                 check_types(spec, arrays)
-                tensors.append(make_tensor(spec.dtype, arrays, padding))
+                tensors.append(make_tensor(spec.dtype, arrays))
             return self._run(plan, tensors, wanted)
         except TensorFlowError as error:
             if error.code in (INVALID_ARGUMENT, OUT_OF_RANGE):
-                raise InvalidInput(clean(str(error))) from None
+                raise InvalidInput(clean(str(error)) + describe_misfit(plan.signature, parts[0])) from None
             raise
         finally:
             for tensor in tensors:
@@ -171,6 +145,12 @@ class LoadedModel:
                 len(wanted), None, 0, None, status,
             )  # fmt: skip
         try:
+            size = sum([count_bytes(results[index], plan.dtypes[name]) for index, name in enumerate(wanted)])
+            if size > self._max_answer_bytes:
+                raise AnswerTooLarge(
+                    f"The answer has {size} bytes, and at most {self._max_answer_bytes} are given. Send fewer rows at "
+                    "a time, or ask for fewer outputs."
+                )
             return {name: read_tensor(results[index], plan.dtypes[name]) for index, name in enumerate(wanted)}
         finally:
             for tensor in results:
@@ -196,16 +176,18 @@ class Plan:
         library: see `load_library`.
         graph: the pointer to the graph.
         signature: what it takes and gives.
+        defaults: what inputs are where a request has none.
 
     Raises:
         ValueError: the graph has no such place, or another type there.
     """
 
-    def __init__(self, library: ctypes.CDLL, graph: int, signature: Signature) -> None:
+    def __init__(self, library: ctypes.CDLL, graph: int, signature: Signature, defaults: Arrays) -> None:
         def places(specs: Sequence[TensorSpec]) -> "ctypes.Array[Output]":
             return (Output * len(specs))(*(find_place(library, graph, spec) for spec in specs))
 
         self.signature = signature
+        self.defaults = defaults
         self.outputs = tuple(signature.outputs)
         self.dtypes: dict[str, np.dtype] = {
             name: spec.numpy_dtype for name, spec in signature.outputs.items() if spec.numpy_dtype is not None
@@ -229,6 +211,21 @@ def check_types(spec: TensorSpec, arrays: Sequence[np.ndarray]) -> None:
     for array in arrays:
         if array.dtype != spec.numpy_dtype:
             raise InvalidInput(f"Input '{spec.name}' takes {spec.type_name}, but came as {array.dtype}")
+
+
+def decode_defaults(definition: Any) -> Arrays:
+    """The values of a `SignatureDef` for inputs that a request lacks."""
+    return {name: decode_tensor(tensor, MOST_BYTES) for name, tensor in definition.defaults.items()}
+
+
+def describe_misfit(signature: Signature, inputs: Arrays) -> str:
+    """How inputs that TensorFlow refused differ from the signature's shapes, in a sentence; "" where they do not."""
+    misfits = [
+        f"input '{name}' has shape {list(array.shape)}, and the signature states {list(spec.shape or ())}"
+        for name, array in inputs.items()
+        if (spec := signature.inputs.get(name)) is not None and not spec.accepts(array.shape)
+    ]
+    return f" ({'; '.join(misfits)})" if misfits else ""
 
 
 def find_place(library: ctypes.CDLL, graph: int, spec: TensorSpec) -> Output:

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.engine.batcher import Batcher
+from service.engine.batcher import Batcher, never
 from service.engine.batching import Batching
 from service.engine.execution import Execution
-from service.engine.interface import AVAILABLE, Call, Catalog, Choice
-from service.engine.lane import Reply
-from service.engine.loaded_model import LoadedModel, SavedModelLoader
+from service.engine.interface import AVAILABLE, Call, Catalog, Choice, Version
+from service.engine.loaded_model import LoadedModel
+from service.engine.loader import SavedModelLoader
 from service.engine.memory import give_memory_back
+from service.engine.request_queue import Reply
 from service.engine.server import Work
 from service.engine.statistics import Bookkeeper
 from service.engine.version_options import Hooks, VersionSettings
@@ -41,14 +42,14 @@ class LocalEngine:
         self._settings = settings
         self._metrics = EngineMetrics()
         self._books = Bookkeeper(self._metrics)
-        self._default = Batching(settings.batching, settings.largest_batch, settings.queue_rows)
+        self._default = Batching(settings.batching, None, settings.largest_batch, settings.queue_rows)
         self._batching: dict[Any, Batching] = {}
         self._catalog = Catalog()
         self._publish = publish
-        self._batcher = Batcher(self._find, self._batching_of, calls, self._metrics.queued, self._books.expired)
+        self._batcher = Batcher(self._find, self._batching_of, calls, self._metrics.queued, self._books.dropped)
         self._execution = Execution(self._batcher, self._books)
         self._versions = Versions(
-            SavedModelLoader(threads),
+            SavedModelLoader(threads, settings.max_answer_bytes, settings.op_libraries),
             VersionSettings(
                 settings.model_repository, settings.models, Choice(settings.versions.latest), settings.poll_seconds,
                 config_path=settings.model_config, state_path=folder / STATE,
@@ -67,13 +68,13 @@ class LocalEngine:
         """Ends what runs in the background."""
         self._versions.close()
 
-    def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool]) -> None:  # noqa: ARG002
-        """Takes a request; see `Host.submit`."""
+    def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool] = never) -> None:
+        """Takes a request; see `Host.submit` and `Batcher.submit`."""
         seconds = self._versions.batching(call.model).timeout_seconds
         if seconds is not None:
             latest = time.monotonic() + seconds
             call = dataclasses.replace(call, deadline=min(call.deadline or latest, latest))
-        self._batcher.submit(call, reply)
+        self._batcher.submit(call, reply, is_abandoned)
 
     def work(self) -> Work | None:
         """A batch to be run now, or None."""
@@ -123,7 +124,9 @@ class LocalEngine:
         config = self._versions.batching(model)
         made = self._batching.get(config)
         if made is None:
-            given = {field.name: getattr(config, field.name, None) for field in dataclasses.fields(self._default)}
+            given = {
+                "configured": config.enabled, "largest_batch": config.largest_batch, "queue_rows": config.queue_rows
+            }  # fmt: skip
             made = dataclasses.replace(
                 self._default, **{name: value for name, value in given.items() if value is not None}
             )
@@ -131,8 +134,25 @@ class LocalEngine:
         return made
 
     def _note(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._publish(catalog)
+        self._catalog = self._with_batching(catalog)
+        self._publish(self._catalog)
+
+    def _with_batching(self, catalog: Catalog) -> Catalog:
+        """The catalogue with what the settings and the configuration file say of batching too."""
+        return dataclasses.replace(
+            catalog,
+            models={
+                name: dataclasses.replace(model, versions=tuple(map(self._decide_batching, model.versions)))
+                for name, model in catalog.models.items()
+            },
+        )
+
+    def _decide_batching(self, version: Version) -> Version:
+        batching = self._batching_of(version.name)
+        decided = {
+            key: batching.decide(signature, version.batching.get(key)) for key, signature in version.signatures.items()
+        }
+        return dataclasses.replace(version, batching=decided)
 
     def _unloaded(self, name: str, number: int) -> None:
         self._books.forget(name, number)

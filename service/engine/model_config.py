@@ -20,7 +20,8 @@ class BatchingConfig:
     """How a model's requests are batched; None means what the settings say.
 
     Attributes:
-        enabled: whether rows of concurrent requests run as one call.
+        enabled: whether rows of concurrent requests run as one call, whatever is known of the model; None: where it is
+            known to treat rows independently.
         largest_batch: most rows in one call.
         queue_rows: rows that may wait for one signature.
         timeout_seconds: how long a request may take.

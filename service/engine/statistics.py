@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 from service.engine.interface import Statistics
-from service.engine.lane import Job, Place
+from service.engine.request_queue import Job, SignatureKey
 from service.metrics import EngineMetrics
 
 NANOSECONDS = 1_000_000_000
@@ -23,12 +23,12 @@ class Bookkeeper:
         self._lock = threading.Lock()
         self._versions: dict[tuple[str, int], Statistics] = {}
 
-    def executed(self, place: Place, rows: int, seconds: float) -> None:
+    def executed(self, key: SignatureKey, rows: int, seconds: float) -> None:
         """A call into TensorFlow has ended."""
-        self._metrics.executed(place, rows, seconds)
+        self._metrics.executed(key, rows, seconds)
         nanoseconds = int(seconds * NANOSECONDS)
         with self._lock:
-            entry = self._entry(place[0], place[1])
+            entry = self._entry(*key[:2])
             entry.executions += 1
             entry.compute_ns += nanoseconds
             count, total = entry.batches.get(rows, (0, 0))
@@ -47,11 +47,11 @@ class Bookkeeper:
                 entry.failure_ns += int(seconds * NANOSECONDS)
             else:
                 entry.calls += 1
-                entry.rows += max(job.rows, 1)
+                entry.rows += job.weight
                 entry.total_ns += int(seconds * NANOSECONDS)
 
-    def expired(self, job: Job) -> None:
-        """A request's time was over before its turn came."""
+    def dropped(self, job: Job) -> None:
+        """Nobody waited for a request when its turn came."""
         seconds = time.monotonic() - job.arrived
         self.answered(job, seconds, seconds, failed=True)
 

@@ -10,11 +10,14 @@ Source:
 import ctypes
 import importlib.util
 import os
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from service.errors import ServiceError
+from service.engine.protos import load_protos
+from service.errors import InvalidSettings, ServiceError
 
 NAMES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
 
@@ -45,6 +48,10 @@ FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "TF_Message": (c_char_p, (c_void_p,)),
     "TF_NewSessionOptions": (c_void_p, ()),
     "TF_DeleteSessionOptions": (None, (c_void_p,)),
+    "TF_DeleteBuffer": (None, (POINTER(Buffer),)),
+    "TF_LoadLibrary": (c_void_p, (c_char_p, c_void_p)),
+    "TF_GetAllOpList": (POINTER(Buffer), ()),
+    "TF_GetRegisteredKernelsForOp": (POINTER(Buffer), (c_char_p, c_void_p)),
     "TF_SetConfig": (None, (c_void_p, c_char_p, c_size_t, c_void_p)),
     "TF_NewGraph": (c_void_p, ()),
     "TF_DeleteGraph": (None, (c_void_p,)),
@@ -127,6 +134,50 @@ def find_library() -> Path:
                 return path
     where = f"{' or '.join(NAMES)} is not in {folders[0]}" if folders else "there is no package `tensorflow`"
     raise TensorFlowMissing(f"TensorFlow cannot be loaded: {where}. Install requirements/service.txt.")
+
+
+def load_operations(paths: Sequence[Path]) -> None:
+    """Loads libraries of custom operations, before any model.
+
+    Raises:
+        InvalidSettings: one cannot be loaded; the sentence says why.
+    """
+    library = load_library()
+    for path in paths:
+        try:
+            with Status(library) as status:
+                # TensorFlow keeps what is loaded for the life of the process.
+                library.TF_LoadLibrary(str(path).encode(), status)
+        except TensorFlowError as error:
+            raise InvalidSettings(f"KILN_OP_LIBRARIES names {path}, which TensorFlow cannot load: {error}.") from None
+
+
+@cache
+def read_operations() -> Mapping[str, Any]:
+    """The `OpDef` of every operation that TensorFlow knows, by name; libraries must be loaded before."""
+    library = load_library()
+    content = take_buffer(library, library.TF_GetAllOpList())
+    operations = load_protos("tensorflow.core.framework.op_def_pb2").OpList.FromString(content)
+    return {operation.name: operation for operation in operations.op}
+
+
+@cache
+def has_kernel(operation: str) -> bool:
+    """Whether an operation can run on a CPU."""
+    library = load_library()
+    with Status(library) as status:
+        buffer = library.TF_GetRegisteredKernelsForOp(operation.encode(), status)
+    kernels = load_protos("tensorflow.core.framework.kernel_def_pb2").KernelList
+    return any(
+        kernel.device_type in ("CPU", "DEFAULT") for kernel in kernels.FromString(take_buffer(library, buffer)).kernel
+    )
+
+
+def take_buffer(library: ctypes.CDLL, buffer: Any) -> bytes:
+    """The content of a `TF_Buffer`, which is deleted."""
+    content = ctypes.string_at(buffer.contents.data, buffer.contents.length)
+    library.TF_DeleteBuffer(buffer)
+    return content
 
 
 class Status:

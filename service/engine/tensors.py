@@ -13,28 +13,26 @@ from service.engine.tensorflow_library import Deallocator, load_library
 # Numbers of `TF_DataType` in tensorflow/c/tf_datatype.h.
 NUMBERS = {
     "DT_FLOAT": 1, "DT_DOUBLE": 2, "DT_INT32": 3, "DT_UINT8": 4, "DT_INT16": 5, "DT_INT8": 6, "DT_STRING": 7,
-    "DT_INT64": 9, "DT_BOOL": 10, "DT_BFLOAT16": 14, "DT_UINT16": 17, "DT_HALF": 19, "DT_UINT32": 22, "DT_UINT64": 23,
+    "DT_COMPLEX64": 8, "DT_INT64": 9, "DT_BOOL": 10, "DT_BFLOAT16": 14, "DT_UINT16": 17, "DT_COMPLEX128": 18,
+    "DT_HALF": 19, "DT_UINT32": 22, "DT_UINT64": 23,
 }  # fmt: skip
 STRING_BYTES = 24  # sizeof(TF_TString)
 
 
-def make_tensor(dtype: str, parts: Sequence[np.ndarray], padding: int = 0) -> int:
+def make_tensor(dtype: str, parts: Sequence[np.ndarray]) -> int:
     """Makes a tensor of arrays that follow each other along their first axis.
 
     Args:
         dtype: TensorFlow's name of the type.
         parts: C-contiguous arrays of that type, of the same shape but for the first axis; a single one may be a scalar.
-        padding: how often the last row is repeated at the end.
 
     Returns:
         The pointer to the tensor, for `TF_DeleteTensor`.
     """
     shape = parts[0].shape
-    if len(parts) > 1 or padding:
-        shape = (sum(len(part) for part in parts) + padding, *shape[1:])
+    if len(parts) > 1:
+        shape = (sum(len(part) for part in parts), *shape[1:])
     dimensions = (ctypes.c_int64 * len(shape))(*shape)
-    if padding:
-        parts = [*parts, *[parts[-1][-1:]] * padding]
     if dtype == "DT_STRING":
         return make_string_tensor(dimensions, parts)
     library = load_library()
@@ -75,6 +73,16 @@ def _give_back(start: int, size: int, _argument: object) -> None:
     _lent.pop(start, None)
 
 
+def count_bytes(tensor: int, dtype: np.dtype) -> int:
+    """The bytes of a tensor's values, of strings without what holds them."""
+    library = load_library()
+    size: int = library.TF_TensorByteSize(tensor)
+    if dtype.kind != "O" or not size:
+        return size
+    start = library.TF_TensorData(tensor)
+    return sum(library.TF_StringGetSize(place) for place in range(start, start + size, STRING_BYTES))
+
+
 def read_tensor(tensor: int, dtype: np.dtype) -> np.ndarray:
     """Copies a tensor into an array.
 
@@ -104,4 +112,5 @@ def read_strings(start: int, shape: list[int]) -> np.ndarray:
     for index in range(array.size):
         place = start + index * STRING_BYTES
         flat[index] = read(library.TF_StringGetDataPointer(place), library.TF_StringGetSize(place))
+    array.flags.writeable = False
     return array

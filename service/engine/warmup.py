@@ -1,10 +1,11 @@
 """The first call of a signature is slow, so a model is called before it is served.
 
-A model that brings `assets.extra/tf_serving_warmup_requests` is called with those; one that does not, with zeros.
+A model that brings `assets.extra/tf_serving_warmup_requests` is called with those; one that does not, with zeros, where
+its graph keeps no state that they could change.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from service.engine.model import InvalidInput, Model
 from service.engine.protos import load_protos
 from service.engine.signature import TensorSpec
 from service.engine.tensor_protos import decode_tensor
+from service.errors import AnswerTooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +26,32 @@ MOST_RECORDS = 1000
 MOST_BYTES = 2**31 - 1
 
 
-def warm_up(model: Model, path: Path, title: str) -> None:
+def warm_up(model: Model, path: Path, stateless: Container[str], title: str) -> None:
     """Calls the model's signatures.
 
     Args:
         model: to be called.
         path: the version's folder.
+        stateless: the signatures whose calls change nothing.
         title: what to call the model in the log.
 
     Raises:
         InvalidInput: the model refuses one of the requests that it brings itself.
+        TensorFlowError: a call failed in another way, as the version's own would.
         ValueError: the file of requests is damaged.
     """
-    records = path / "assets.extra" / "tf_serving_warmup_requests"
+    records = warmup_file(path)
     if records.is_file():
         for signature, inputs in islice(read_requests(records), MOST_RECORDS):
             check_request(model, signature, inputs)
             model.call(signature, inputs)
-    else:
+    elif DEFAULT_SIGNATURE in stateless:
         call_with_zeros(model, title)
+
+
+def warmup_file(path: Path) -> Path:
+    """Where a version keeps its warm-up requests."""
+    return path / "assets.extra" / "tf_serving_warmup_requests"
 
 
 def check_request(model: Model, name: str, inputs: Arrays) -> None:
@@ -54,17 +63,17 @@ def check_request(model: Model, name: str, inputs: Arrays) -> None:
     signature = model.signatures.get(name)
     if signature is None:
         raise ValueError(f"A warm-up request names signature '{name}', which the model does not have")
-    if inputs.keys() != signature.inputs.keys():
+    if not signature.required <= inputs.keys() <= signature.inputs.keys():
         raise ValueError(
             f"A warm-up request of signature '{name}' has the inputs {sorted(inputs)}, but it takes "
             f"{sorted(signature.inputs)}"
         )
-    for key, spec in signature.inputs.items():
-        array = inputs[key]
-        if array.dtype != spec.numpy_dtype or not spec.accepts(array.shape):
+    for key, array in inputs.items():
+        spec = signature.inputs[key]
+        if array.dtype != spec.numpy_dtype:
             raise ValueError(
-                f"A warm-up request of signature '{name}' has {array.dtype} of shape {list(array.shape)} for input "
-                f"'{key}', which takes {spec.type_name} of shape {spec.shape and list(spec.shape)}"
+                f"A warm-up request of signature '{name}' has {array.dtype} for input '{key}', which takes "
+                f"{spec.type_name}"
             )
 
 
@@ -101,15 +110,15 @@ def read_records(path: Path) -> Iterator[bytes]:
 def call_with_zeros(model: Model, title: str) -> None:
     """Calls the default signature, if its inputs are numbers of known rank; zeros need not be to a model's liking.
 
-    Not the others: one of them may train the model.
+    Any other failure is one of the version: it cannot run here.
     """
-    signature = model.signatures.get(DEFAULT_SIGNATURE)
-    inputs = {key: zeros(spec) for key, spec in signature.inputs.items()} if signature else {}
-    if not inputs or any(array is None for array in inputs.values()):
+    signature = model.signatures[DEFAULT_SIGNATURE]
+    inputs = {key: zeros(spec) for key, spec in signature.inputs.items()}
+    if any(array is None for array in inputs.values()):
         return
     try:
         model.call(DEFAULT_SIGNATURE, inputs)
-    except InvalidInput as error:
+    except (InvalidInput, AnswerTooLarge) as error:
         logger.info("Signature %s of %s does not take zeros: %s", DEFAULT_SIGNATURE, title, error)
 
 

@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 
-from service.engine.batcher import Batcher
-from service.engine.batching import Batching
+from service.engine.batcher import Batcher, never
+from service.engine.batching import Batching, describe_obstacle
 from service.engine.execution import Execution
-from service.engine.interface import Call
+from service.engine.interface import BatchingState, Call
 from service.engine.model import InvalidInput
 from service.engine.signature import Signature, TensorSpec
 from service.engine.statistics import Bookkeeper
@@ -62,18 +62,23 @@ class NumpyModel:
 
     def __init__(self):
         self.signatures = {name: made for name, (made, _) in SIGNATURES.items()}
+        self.batching = {
+            name: BatchingState(not obstacle, obstacle or "as its tests want it")
+            for name, made in self.signatures.items()
+            for obstacle in [describe_obstacle(made)]
+        }
         self.calls = []
         self.go_on = threading.Event()
         self.go_on.set()
         self.is_running = threading.Event()
 
-    def run(self, name, parts, outputs=(), padding=0):
+    def run(self, name, parts, outputs=()):
         arrays = [part["x"] for part in parts]
-        self.calls.append(([len(array) if array.ndim else 0 for array in arrays], padding))
+        self.calls.append([len(array) if array.ndim else 0 for array in arrays])
         self.is_running.set()
         assert self.go_on.wait(SECONDS)
         made, function = SIGNATURES[name]
-        array = np.concatenate([*arrays, *[arrays[-1][-1:]] * padding]) if len(arrays) > 1 or padding else arrays[0]
+        array = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
         check(array)
         answered = function(array)
         return {output: answered[output] for output in outputs or made.outputs}
@@ -99,18 +104,18 @@ class Bench:
     """A batcher and an execution for models, by name; every version number will do.
 
     Attributes:
-        queued: rows that wait, by place.
+        queued: rows that wait, by signature key.
         books: what was counted.
     """
 
-    def __init__(self, most_calls=1, models=("m",), batching=None, **options):
+    def __init__(self, most_calls=1, models=("m",), batching=None, exclusive=lambda _name, _version: False, **options):
         self.models = {name: NumpyModel() for name in models}
         self.queued = {}
         self.books = Bookkeeper(NoMetrics())
         self.batching = batching or Batching(**options)
         self.batcher = Batcher(
             lambda name, _: self.models.get(name), lambda _: self.batching, most_calls,
-            self.queued.__setitem__, self.books.expired,
+            self.queued.__setitem__, self.books.dropped, exclusive,
         )  # fmt: skip
         self.execution = Execution(self.batcher, self.books)
 
@@ -118,13 +123,13 @@ class Bench:
     def model(self):
         return self.models["m"]
 
-    def ask(self, x, name="rows", model="m", **options):
+    def ask(self, x, name="rows", model="m", is_abandoned=never, **options):
         """Queues a request."""
-        return self.submit(make_call(x, name, model, **options))
+        return self.submit(make_call(x, name, model, **options), is_abandoned)
 
-    def submit(self, call):
+    def submit(self, call, is_abandoned=never):
         outcome = Outcome(call)
-        self.batcher.submit(call, outcome)
+        self.batcher.submit(call, outcome, is_abandoned)
         return outcome
 
     def run(self):

@@ -6,21 +6,18 @@ import time
 import numpy as np
 import pytest
 
-from service.engine.batching import Batching, batch_sizes, count_rows, is_batchable
+from service.engine.batcher import OVERDUE_SECONDS
+from service.engine.batching import count_rows, describe_obstacle
+from service.engine.interface import BatchingState
 from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull
 from tests.service.engine_bench import SECONDS, SIGNATURES, Bench, make_call, rows, signature, spec
-
-
-def taken(batch):
-    """First and last row of each piece of a batch."""
-    return [(piece.start, piece.stop) for piece in batch.pieces]
 
 
 def test_a_request_starts_at_once_where_nothing_runs():
     bench = Bench()
     bench.ask(rows(1))
     assert bench.batcher.has_work()
-    assert taken(bench.batcher.take()) == [(0, 1)]
+    assert bench.batcher.take().rows == 1
     assert not bench.batcher.has_work()
 
 
@@ -33,7 +30,7 @@ def test_rows_that_come_while_a_call_runs_share_the_next_one_in_order_of_arrival
     assert not bench.batcher.has_work()
     bench.batcher.finish(first)
     second = bench.batcher.take()
-    assert [piece.job.call for piece in second.pieces] == calls
+    assert [job.call for job in second.jobs] == calls
     assert second.rows == 6
 
 
@@ -56,7 +53,7 @@ def test_no_more_calls_run_than_may():
     assert bench.batcher.take() is None
     assert not bench.batcher.has_work()
     bench.batcher.finish(running[0])
-    assert bench.batcher.take().lane.place == ("c", 1, "rows")
+    assert bench.batcher.take().key == ("c", 1, "rows")
 
 
 def test_no_call_is_larger_than_the_largest_batch_and_no_request_overtakes():
@@ -65,32 +62,58 @@ def test_no_call_is_larger_than_the_largest_batch_and_no_request_overtakes():
         bench.ask(rows(*range(count)))
     sizes = []
     while (batch := bench.batcher.take()) is not None:
-        sizes.append([piece.rows for piece in batch.pieces])
+        sizes.append([job.rows for job in batch.jobs])
         bench.batcher.finish(batch)
     assert sizes == [[3], [2, 1, 1]]
 
 
-def test_a_larger_request_is_split_and_its_rest_shares_a_call():
-    bench = Bench(largest_batch=4)
+def test_a_request_larger_than_the_largest_batch_runs_alone_and_as_it_came():
+    bench = Bench(most_calls=2, largest_batch=4)
     bench.ask(rows(*range(10)))
     bench.ask(rows(0, 1))
-    pieces = []
-    while (batch := bench.batcher.take()) is not None:
-        pieces.append(taken(batch))
-        bench.batcher.finish(batch)
-    assert pieces == [[(0, 4)], [(4, 8)], [(8, 10), (0, 2)]]
+    assert [[job.rows for job in bench.batcher.take().jobs] for _ in range(2)] == [[10], [2]]
+
+
+def test_what_does_not_fit_the_signatures_shapes_runs_alone():
+    bench = Bench(most_calls=3)
+    for _ in range(2):
+        bench.ask(np.zeros((1, 3)))
+    batches = [bench.batcher.take(), bench.batcher.take()]
+    assert [len(batch.jobs) for batch in batches] == [1, 1]
+    assert bench.batcher.take() is None
 
 
 @pytest.mark.parametrize(
-    ("largest", "sizes"),
-    [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (4, (1, 2, 3, 4)), (5, (1, 2, 3, 4, 5)), (16, (1, 2, 3, 4, 6, 8, 12, 16)),
-     (100, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 100))],
-)  # fmt: skip
-def test_batches_have_few_sizes(largest, sizes):
-    assert batch_sizes(largest) == sizes
-    batching = Batching(largest_batch=largest)
-    for count in range(1, largest + 1):
-        assert count + batching.padding(count) == next(size for size in sizes if size >= count)
+    ("known", "options", "is_shared", "reason"),
+    [
+        (True, {}, True, "known"),
+        (False, {}, False, "known"),
+        (None, {}, False, "nothing is known"),
+        (True, {"enabled": False}, False, "KILN_BATCHING is off"),
+        (True, {"configured": False}, False, "batching.enabled = false"),
+        (False, {"configured": True}, True, "batching.enabled = true"),
+        (None, {"configured": True, "enabled": False}, True, "batching.enabled = true"),
+    ],
+)
+def test_requests_share_calls_where_rows_are_known_to_be_independent_or_the_configuration_says_so(
+    known, options, is_shared, reason
+):
+    bench = Bench(**options)
+    bench.model.batching = {} if known is None else {"rows": BatchingState(known, "as is known")}
+    bench.ask(rows(1))
+    bench.ask(rows(2))
+    assert len(bench.batcher.take().jobs) == (2 if is_shared else 1)
+    state = bench.batching.decide(SIGNATURES["rows"][0], bench.model.batching.get("rows"))
+    assert state.enabled == is_shared
+    assert reason in state.reason
+
+
+def test_the_configuration_cannot_make_one_call_of_what_has_no_rows():
+    bench = Bench(configured=True)
+    for _ in range(2):
+        bench.ask(1.0, "number")
+    assert len(bench.batcher.take().jobs) == 1
+    assert "no batch axis" in bench.batching.decide(SIGNATURES["number"][0], None).reason
 
 
 def test_requests_of_other_shapes_outputs_signatures_or_models_do_not_share_a_call():
@@ -102,7 +125,7 @@ def test_requests_of_other_shapes_outputs_signatures_or_models_do_not_share_a_ca
     bench.ask(rows(1))
     bench.ask(rows(1), model="n")
     batches = [bench.batcher.take() for _ in range(6)]
-    assert all(len(batch.pieces) == 1 for batch in batches)
+    assert all(len(batch.jobs) == 1 for batch in batches)
     assert bench.batcher.take() is None
 
 
@@ -113,7 +136,7 @@ def test_what_has_no_rows_runs_by_itself(x):
         bench.ask(x, "unknown")
         bench.ask(x, "rows" if np.ndim(x) else "number")
     batches = [bench.batcher.take() for _ in range(3)]
-    assert all(len(batch.pieces) == 1 and not batch.lane.together for batch in batches)
+    assert all(len(batch.jobs) == 1 and not batch.queue.is_shared for batch in batches)
 
 
 def test_inputs_of_different_lengths_have_no_number_of_rows():
@@ -124,16 +147,16 @@ def test_inputs_of_different_lengths_have_no_number_of_rows():
 
 
 def test_only_signatures_that_say_they_give_a_row_per_row_are_batched():
-    batchable = {name for name, (made, _) in SIGNATURES.items() if is_batchable(made)}
+    batchable = {name for name, (made, _) in SIGNATURES.items() if not describe_obstacle(made)}
     assert batchable == {"rows", "any", "total", "scalar", "positive", "any_wide"}
-    assert not is_batchable(signature([], [spec("y")]))
-    assert not is_batchable(signature([spec("x")], [spec("y", ())]))
+    assert describe_obstacle(signature([], [spec("y")])) == "it has no input"
+    assert "output 'y' of shape []" in describe_obstacle(signature([spec("x")], [spec("y", ())]))
 
 
 def test_a_signature_whose_outputs_sizes_come_from_the_values_is_not_batched():
     tokens = signature([spec("text", (-1,), "DT_STRING")], [spec("tokens", (-1, -1), "DT_INT64")])
-    assert not is_batchable(tokens)
-    assert is_batchable(signature([spec("x", (-1, -1))], [spec("y", (-1, -1))]))
+    assert describe_obstacle(tokens)
+    assert not describe_obstacle(signature([spec("x", (-1, -1))], [spec("y", (-1, -1))]))
 
 
 def test_batching_can_be_off():
@@ -142,7 +165,6 @@ def test_batching_can_be_off():
     bench.ask(rows(1))
     batches = [bench.batcher.take(), bench.batcher.take()]
     assert [batch.rows for batch in batches] == [10, 1]
-    assert [taken(batch) for batch in batches] == [[(0, 10)], [(0, 1)]]
 
 
 def test_more_rows_than_may_wait_are_refused_at_once():
@@ -169,12 +191,36 @@ def test_the_bound_is_the_signatures_whatever_shapes_and_outputs_are_asked_for()
     assert bench.ask(rows(1)).value is None
 
 
-def test_a_request_larger_than_the_bound_is_taken_where_nothing_waits():
-    bench = Bench(queue_rows=4, largest_batch=2)
-    large = bench.ask(rows(*range(10)))
-    assert isinstance(bench.ask(rows(1)).value, QueueFull)
-    assert bench.run() == 5
-    assert len(large.wait()["y"]) == 10
+def test_a_request_larger_than_the_bound_is_refused_for_good():
+    bench = Bench(queue_rows=4)
+    refused = bench.ask(rows(*range(5))).wait()
+    assert isinstance(refused, QueueFull)
+    assert refused.retry_after_seconds is None
+    assert str(refused) == "The request has 5 rows, and 4 may wait for model 'm'. Send fewer rows at a time."
+    assert bench.ask(rows(*range(4))).value is None
+
+
+def test_a_full_queue_makes_room_where_nobody_waits_any_more():
+    bench = Bench(queue_rows=4)
+    gone = threading.Event()
+    bench.ask(rows(0))
+    bench.batcher.take()
+    late, left = bench.ask(rows(1, 2), seconds=0.001), bench.ask(rows(3), is_abandoned=gone.is_set)
+    stays = bench.ask(rows(4))
+    gone.set()
+    time.sleep(0.002)
+    assert bench.ask(rows(5, 6, 7)).value is None
+    assert isinstance(late.wait(), DeadlineExceeded)
+    assert isinstance(left.wait(), DeadlineExceeded)
+    assert stays.value is None
+    assert bench.queued["m", 1, "rows"] == 4
+
+
+def test_a_request_whose_client_is_gone_does_not_run():
+    bench = Bench()
+    gone, behind = bench.ask(rows(1), is_abandoned=lambda: True), bench.ask(rows(2))
+    assert [job.call for job in bench.batcher.take().jobs] == [behind.call]
+    assert isinstance(gone.wait(), DeadlineExceeded)
 
 
 def test_requests_without_rows_count_as_one():
@@ -186,12 +232,12 @@ def test_requests_without_rows_count_as_one():
 
 def test_the_number_of_waiting_rows_is_told():
     bench = Bench(largest_batch=4)
-    place = ("m", 1, "any")
+    key = ("m", 1, "any")
     bench.ask(np.zeros((3, 3)), "any")
     bench.ask(np.zeros((6, 4)), "any")
-    assert bench.queued[place] == 9
+    assert bench.queued[key] == 9
     bench.batcher.take()
-    assert bench.queued[place] == 6
+    assert bench.queued[key] == 6
     bench = Bench()
     bench.ask(rows(1), seconds=0.001)
     assert bench.queued["m", 1, "rows"] == 1
@@ -211,19 +257,62 @@ def test_a_request_whose_time_ends_in_the_queue_does_not_run_and_those_behind_it
     late, behind = bench.ask(rows(1), seconds=0.001), bench.ask(rows(2), seconds=60)
     time.sleep(0.002)
     batch = bench.batcher.take()
-    assert [piece.job.call for piece in batch.pieces] == [behind.call]
+    assert [job.call for job in batch.jobs] == [behind.call]
     assert isinstance(late.wait(), DeadlineExceeded)
     assert bench.books.read("m", 1).failures == 1
 
 
-def test_a_request_that_has_begun_runs_to_its_end():
-    bench = Bench(largest_batch=2)
-    outcome = bench.ask(rows(1, 2, 3), seconds=0.05)
-    first = bench.batcher.take()
-    time.sleep(0.06)
-    bench.execution.run(first)
-    bench.run()
-    assert len(outcome.wait()["y"]) == 3
+def test_a_call_that_runs_for_long_takes_no_place_of_others():
+    bench = Bench(most_calls=1, models=("slow", "b", "c"))
+    bench.ask(rows(1), model="slow")
+    slow = bench.batcher.take()
+    bench.ask(rows(1), model="b")
+    assert bench.batcher.take() is None
+    assert bench.batcher.mark_overdue(slow.started + OVERDUE_SECONDS / 2) == 0
+    assert bench.batcher.mark_overdue(slow.started + 2 * OVERDUE_SECONDS) == 1
+    assert bench.batcher.has_work()
+    other = bench.batcher.take()
+    assert other.key == ("b", 1, "rows")
+    assert bench.batcher.running() == [slow, other]
+    bench.ask(rows(1), model="c")
+    assert bench.batcher.take() is None
+    bench.batcher.finish(slow)
+    assert bench.batcher.take() is None
+    bench.batcher.finish(other)
+    assert bench.batcher.take().key == ("c", 1, "rows")
+    assert bench.batcher.mark_overdue(0) == 0
+
+
+def test_one_version_has_no_more_calls_than_may_run_however_long_they_do():
+    bench = Bench(most_calls=2, models=("slow", "b"))
+    for _ in range(3):
+        bench.ask(rows(1), model="slow")
+        batch = bench.batcher.take()
+        if batch is not None:
+            bench.batcher.mark_overdue(batch.started + 2 * OVERDUE_SECONDS)
+    assert len(bench.batcher.running()) == 2
+    assert not bench.batcher.has_work()
+    bench.ask(rows(1), model="b")
+    assert bench.batcher.take().key == ("b", 1, "rows")
+
+
+def test_suspects_of_a_crash_never_run_beside_each_other():
+    bench = Bench(most_calls=9, models=("a", "b", "c"), exclusive=lambda name, _: name in "ab")
+    for name in "abc":
+        bench.ask(rows(1), model=name)
+    first, innocent = bench.batcher.take(), bench.batcher.take()
+    assert [first.key[0], innocent.key[0]] == ["a", "c"]
+    assert bench.batcher.take() is None
+    bench.batcher.finish(first)
+    assert bench.batcher.take().key[0] == "b"
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [((9, 5), 9), ((None, 5), None), ((5,), 5)])
+def test_a_batch_has_the_deadline_of_the_last_of_its_requests(seconds, expected):
+    bench = Bench()
+    outcomes = [bench.ask(rows(1), seconds=each) for each in seconds]
+    batch = bench.batcher.take()
+    assert batch.deadline == (None if expected is None else outcomes[seconds.index(expected)].call.deadline)
 
 
 def test_models_take_turns():
@@ -234,7 +323,7 @@ def test_models_take_turns():
         bench.ask(rows(1), model="b")
     order = []
     while (batch := bench.batcher.take()) is not None:
-        order.append(batch.lane.key[0])
+        order.append(batch.key[0])
         bench.batcher.finish(batch)
     assert order == ["a", "b"] * 3
 
@@ -294,5 +383,5 @@ def test_nothing_is_kept_of_requests_that_are_over():
     for columns in range(1, 20):
         bench.ask(np.zeros((3, columns)), "any")
     bench.run()
-    assert not bench.batcher._lanes
+    assert not bench.batcher._queues
     assert not bench.batcher._waiting

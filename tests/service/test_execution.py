@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.engine.execution import CallFailed
+from service.engine.execution import CallFailed, Execution
 from service.engine.model import InvalidInput
 from service.errors import DeadlineExceeded
 from tests.service.engine_bench import SECONDS, Bench, assert_same, make_call, rows
@@ -17,19 +17,20 @@ def test_requests_that_share_a_call_get_their_own_rows_in_order():
     bench = Bench()
     outcomes = [bench.ask(rows(*range(start, start + count))) for start, count in ((0, 1), (10, 3), (20, 2), (30, 1))]
     assert bench.run() == 1
-    assert bench.model.calls == [([1, 3, 2, 1], 1)]
+    assert bench.model.calls == [[1, 3, 2, 1]]
     for outcome in outcomes:
         assert_same(outcome.wait(), bench.model.alone(outcome.call))
 
 
-def test_padding_is_seen_by_nobody():
-    bench = Bench()
-    outcome = bench.ask(rows(1, 2, 3, 4, 5))
+@pytest.mark.parametrize("name", ["rows", "any", "scalar"])
+@pytest.mark.parametrize("count", [1, 5, 9])
+def test_a_lone_request_runs_as_it_came(name, count):
+    bench = Bench(largest_batch=4)
+    outcome = bench.ask(rows(*range(count)), name)
     bench.run()
-    assert bench.model.calls == [([5], 1)]
-    assert outcome.wait()["first"].tolist() == [1, 2, 3, 4, 5]
-    [(batch_rows, (count, _))] = bench.books.read("m", 1).batches.items()
-    assert (batch_rows, count) == (5, 1)
+    assert bench.model.calls == [[count]]
+    assert_same(outcome.wait(), bench.model.alone(outcome.call))
+    assert bench.books.read("m", 1).batches.keys() == {count}
 
 
 def test_outputs_are_those_that_are_wanted_in_their_order():
@@ -65,24 +66,35 @@ def test_what_went_wrong_inside_is_logged_and_not_told(caplog):
     assert "Model m version 1 failed" in caplog.text
 
 
-def test_a_large_request_is_put_together_again():
-    bench = Bench(largest_batch=4)
-    outcome = bench.ask(rows(*range(11)))
-    assert bench.run() == 3
-    assert bench.model.calls == [([4], 0), ([4], 0), ([3], 0)]
-    assert_same(outcome.wait(), bench.model.alone(outcome.call))
+def test_a_failed_call_of_several_requests_is_run_again_for_those_who_still_wait():
+    bench = Bench()
+    gone = threading.Event()
+    outcomes = [bench.ask(rows(np.nan)), bench.ask(rows(1), is_abandoned=gone.is_set), bench.ask(rows(2))]
+    batch = bench.batcher.take()
+    gone.set()
+    bench.execution.run(batch)
+    assert [type(outcome.wait()) for outcome in outcomes] == [InvalidInput, DeadlineExceeded, dict]
+    assert bench.model.calls == [[1, 1, 1], [1], [1]]
+    assert not batch.jobs
 
 
-@pytest.mark.parametrize("place", [0, 5, 10])
-def test_a_large_request_with_a_bad_row_fails_once_and_its_neighbours_do_not(place):
-    bench = Bench(largest_batch=4)
-    values = rows(*range(11))
-    values[place, 1] = np.nan
-    before, large, after = bench.ask(rows(1)), bench.ask(values), bench.ask(rows(2))
-    bench.run()
-    assert isinstance(large.wait(), InvalidInput)
-    for outcome in (before, after):
-        assert_same(outcome.wait(), bench.model.alone(outcome.call))
+def test_what_is_in_flight_is_noted_in_the_thread_that_runs_it():
+    bench, noted = Bench(), []
+
+    class Notes:
+        def begin(self, key):
+            noted.append((key, threading.get_ident()))
+            return len(noted)
+
+        def end(self, token):
+            noted.append(token)
+
+    execution = Execution(bench.batcher, bench.books, Notes())
+    for value in (1, np.nan):
+        bench.ask(rows(value))
+        execution.run(bench.batcher.take())
+    begun = (("m", 1, "rows"), threading.get_ident())
+    assert noted == [begun, 1, begun, 3]
 
 
 @pytest.mark.parametrize("name", ["total", "scalar", "positive", "wide"])
@@ -94,28 +106,16 @@ def test_a_signature_that_does_not_give_a_row_per_row_answers_as_if_alone(name, 
         bench.run()
         for outcome in outcomes:
             assert_same(outcome.wait(), bench.model.alone(outcome.call))
-    if name in ("scalar", "positive"):
-        bench.model.calls.clear()
-        bench.ask(rows(*range(9)), name)
-        bench.run()
-        assert bench.model.calls == [([9], 0)]
 
 
-def test_a_signature_that_fails_only_without_padding_fails_as_a_request():
-    """The second call of a signature that was found out may fail too."""
+def test_a_signature_that_does_not_give_a_row_per_row_is_kept_apart_for_ever(caplog):
     bench = Bench()
-    model, run = bench.model, bench.model.run
-
-    def fail_without_padding(name, parts, outputs=(), padding=0):
-        if not padding:
-            raise InvalidInput("not without")
-        return run(name, parts, outputs, padding)
-
-    model.run = fail_without_padding
-    outcome = bench.ask(rows(1, 2, 3, 4, 5), "scalar")
-    bench.run()
-    assert isinstance(outcome.wait(), InvalidInput)
-    assert not bench.batcher._lanes
+    for _ in range(2):
+        for value in (1, 2):
+            bench.ask(rows(value), "scalar")
+        bench.run()
+    assert bench.model.calls == [[1, 1], [1], [1], [1], [1]]
+    assert "does not give a row per row" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,6 @@ def test_what_cannot_be_batched_is_run_as_it_came(name, x):
     for outcome in outcomes:
         assert_same(outcome.wait(), bench.model.alone(outcome.call))
     assert bench.books.read("m", 1).calls == 3
-
-
-def test_a_large_request_whose_parts_do_not_fit_together_is_run_as_a_whole():
-    bench = Bench(largest_batch=2)
-    outcome = bench.ask(rows(1, 2, 3), "any_wide")
-    bench.run()
-    assert outcome.wait()["y"].shape == (3, 3)
-    assert_same(outcome.wait(), bench.model.alone(outcome.call))
 
 
 def test_long_batches_are_told_from_short_ones_by_their_rows():
@@ -183,9 +175,9 @@ def test_statistics_add_up():
 
 
 def test_retiring_waits_until_the_model_is_not_needed_any_more():
-    """Also where a large request of an untrue signature is run again as a whole."""
-    bench = Bench(largest_batch=2)
-    outcome = bench.ask(rows(1, 2, 3), "scalar")
+    """Also where requests of an untrue signature are run again one by one."""
+    bench = Bench()
+    outcomes = [bench.ask(rows(1, 2), "scalar"), bench.ask(rows(3), "scalar")]
     running = threading.Thread(target=bench.run)
     bench.model.go_on.clear()
     running.start()
@@ -204,8 +196,8 @@ def test_retiring_waits_until_the_model_is_not_needed_any_more():
     assert retired.wait(SECONDS)
     running.join(SECONDS)
     thread.join(SECONDS)
-    assert outcome.wait()["y"].tolist() == 13.5
-    assert bench.model.calls == [([2], 0), ([1], 0), ([3], 0)]
+    assert [outcome.wait()["y"].tolist() for outcome in outcomes] == [7, 6.5]
+    assert bench.model.calls == [[2, 1], [2], [1]]
 
 
 VALUES = st.lists(st.sampled_from([0, 1, 2, 3, 4, -1, -2, np.nan, np.inf]), max_size=12)
@@ -253,7 +245,7 @@ def test_every_request_gets_one_answer_which_is_what_it_would_get_alone(requests
         for thread in working:
             thread.join(SECONDS)
     assert len(answered) == sum(map(len, requests))
-    assert not bench.batcher._lanes
+    assert not bench.batcher._queues
     for call, value in answered:
         check_answer(bench, call, value)
 
@@ -265,10 +257,5 @@ def check_answer(bench, call, value):
         assert call.model == "gone" or bench.batching.queue_rows == 3
     else:
         expected = bench.models[call.model].alone(call)
-        assert isinstance(value, InvalidInput) == isinstance(expected, InvalidInput) or has_both(call)
+        assert isinstance(value, InvalidInput) == isinstance(expected, InvalidInput)
         assert_same(value, expected)
-
-
-def has_both(call):
-    """Whether a request is wrong in two ways, of which a large one may be told either."""
-    return bool(np.isnan(call.inputs["x"]).any() and np.isinf(call.inputs["x"]).any())

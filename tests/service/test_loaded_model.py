@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.engine import tensors
-from service.engine.loaded_model import SavedModelLoader
+from service.engine.loader import SavedModelLoader
 from service.engine.model import InvalidInput
 from service.engine.protos import load_protos
 from service.engine.tensorflow_library import load_library
@@ -83,13 +83,21 @@ def test_numbers_and_strings(model):
     assert model.call("texts", {"text": TEXT})["upper"].tolist() == [b"A", b"\0\xff" * 40, b""]
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_parts_follow_each_other_and_the_last_row_is_repeated(model, count):
+def test_parts_follow_each_other(model):
     parts = [{"text": TEXT[:2]}, {"text": TEXT[2:]}, {"text": np.array([b"z"], object)}]
-    answered = model.run("texts", parts, padding=count)["upper"].tolist()
-    assert answered == [b"A", b"\0\xff" * 40, b"", b"Z"] + [b"Z"] * count
-    answered = model.run("numbers", [{"x": X}, {"x": X[:1] + 1}], padding=count)["y"].tolist()
-    assert answered == [[2, 4], [6, 8], [4, 6]] + [[4, 6]] * count
+    assert model.run("texts", parts)["upper"].tolist() == [b"A", b"\0\xff" * 40, b"", b"Z"]
+    assert model.run("numbers", [{"x": X}, {"x": X[:1] + 1}])["y"].tolist() == [[2, 4], [6, 8], [4, 6]]
+
+
+@pytest.mark.parametrize(("signature", "inputs"), [("numbers", {"x": X.copy()}), ("texts", {"text": TEXT.copy()})])
+def test_answers_share_no_memory_with_requests_and_cannot_be_changed(model, signature, inputs):
+    [(name, array)] = inputs.items()
+    [answered] = model.call(signature, inputs).values()
+    kept = answered.tolist()
+    array[:] = array[::-1].copy()
+    assert answered.tolist() == kept
+    assert not answered.flags.writeable
+    assert name in model.signatures[signature].inputs
 
 
 def test_empty_arrays(model):
@@ -154,8 +162,8 @@ def test_calls_leave_no_memory_behind(load):
 
     def call(times):
         for _ in range(times):
-            model.run("numbers", [{"x": X}, {"x": X}], padding=2)
-            model.run("texts", [{"text": text}, {"text": text}], padding=3)
+            model.run("numbers", [{"x": X}, {"x": X}])
+            model.run("texts", [{"text": text}, {"text": text}])
             with pytest.raises(InvalidInput):
                 model.run("parse", [{"text": bad}])
         gc.collect()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.batching import Batching, is_batchable
+from service.engine.batching import Batching, describe_obstacle
 from service.engine.execution import Execution
 from service.engine.interface import Call
-from service.engine.loaded_model import SavedModelLoader
+from service.engine.loader import SavedModelLoader
 from service.engine.model import InvalidInput
 from service.engine.signature import DTYPES
 
@@ -128,8 +128,10 @@ def test_what_is_no_example_is_the_clients_fault(load, content, sentence):
 
 
 def test_only_rows_in_and_rows_out_may_share_a_call(load):
-    batchable = {name for name, signature in load("shapes").signatures.items() if is_batchable(signature)}
+    model = load("shapes")
+    batchable = {name for name, signature in model.signatures.items() if not describe_obstacle(signature)}
     assert batchable == {"series", "twice", "positive", "odd_names"}
+    assert {name for name, state in model.batching.items() if state.enabled} == {"series", "odd_names"}
 
 
 class Silent:
@@ -144,7 +146,7 @@ class Silent:
 
 def run_together(model, signature, requests):
     """Queues requests before the first of them runs, and gives their outcomes."""
-    batcher = Batcher(lambda _name, _version: model, lambda _name: Batching(), most_calls=1)
+    batcher = Batcher(lambda _name, _version: model, lambda _name: Batching(configured=True), most_calls=1)
     execution, outcomes = Execution(batcher, Silent()), [None] * len(requests)
 
     def reply_to(number):

@@ -10,7 +10,8 @@ import pytest
 from service.app import create_app
 from service.engine.cpus import count_cpus
 from service.engine.files import find_models
-from service.engine.loaded_model import SavedModelLoader, clean
+from service.engine.loaded_model import clean
+from service.engine.loader import SavedModelLoader
 from service.engine.model import InvalidInput
 from service.settings import Settings
 from tests.service.fake_engine import fake_repository

@@ -13,6 +13,7 @@ class FakeModel:
     """A loaded version that notices being called or closed too late."""
 
     signatures = {}  # noqa: RUF012
+    batching = {}  # noqa: RUF012
 
     def __init__(self, path: Path) -> None:
         self.content = (path / "saved_model.pb").read_text()

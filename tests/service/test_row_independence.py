@@ -1,0 +1,218 @@
+"""Requests share a call only where a row's answer is the same alone and among others; on real SavedModels."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.engine.batcher import Batcher
+from service.engine.batching import Batching
+from service.engine.execution import Execution
+from service.engine.interface import BatchingState, Call
+from service.engine.loader import Examination, SavedModelLoader
+from service.engine.model import InvalidInput
+from service.engine.row_independence import same
+from tests.service.test_saved_model_zoo import Silent
+
+ROOT = Path(__file__).parent.parent.parent
+# The models of `build_row_models.py`.
+INDEPENDENT = [
+    "linear", "softmax_of_row", "any_width", "two_inputs", "embedding", "upper", "per_row", "half",
+    "bfloat16", "flags", "pixels", "checked", "lookup", "dense", "lstm", "convolution", "embedded",
+    "convolution_1d", "text_fixed_length", "tensorflow_1",
+]  # fmt: skip
+DEPENDENT = [
+    "softmax", "centred", "faintly_centred", "normed", "summed", "sorted_rows", "ranks", "reversed_rows",
+    "rolled", "minus_first", "differences", "distances", "attention", "whitened", "best", "flipped_sign",
+    "repeats", "counted", "crowded", "branch_on_rows", "numbered", "scalar", "one_row", "twice", "kept",
+    "unique", "grouped", "tokens", "wordcount_padded", "counter", "running_mean", "noise", "seeded_noise",
+    "clock", "loop_on_values", "endless", "two_inputs_centred", "lookup_centred", "batch_statistics",
+    "text_any_length", "stateful_lstm", "tensorflow_1_loop", "tensorflow_1_counter",
+]  # fmt: skip
+# What ends by itself takes far less, on any machine.
+SECONDS = 20.0
+WORDS = [b"good", b"film", b"the", b"dull", b"unheard"]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    command = [sys.executable, "-m", "tests.service.build_row_models", str(folder)]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONWARNINGS": "ignore"}
+    finished = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {*INDEPENDENT, *DEPENDENT}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def load(zoo):
+    """Loads a model once for every test of this module."""
+    loader, loaded = SavedModelLoader(threads=1, probe_seconds=SECONDS), {}
+
+    def load(name):
+        if name not in loaded:
+            loaded[name] = loader(zoo / name / "1", name, 1)
+        return loaded[name]
+
+    yield load
+    for model in loaded.values():
+        model.close()
+
+
+def only_state(model):
+    [state] = model.batching.values()
+    return state
+
+
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_rows_that_are_independent_share_calls(load, name):
+    assert only_state(load(name)) == BatchingState(
+        True, "a probe at loading found no difference between a row alone and among others"
+    )
+
+
+@pytest.mark.parametrize("name", DEPENDENT)
+def test_rows_that_may_depend_on_one_another_do_not(load, name):
+    state = only_state(load(name))
+    assert not state.enabled
+    assert "failed" not in state.reason
+
+
+def make_inputs(signature, rows, generator):
+    """Inputs of so many rows, as clients might send them."""
+    inputs = {}
+    for name, spec in signature.inputs.items():
+        shape = (rows, *(3 if size < 0 else size for size in spec.shape[1:]))
+        if spec.dtype == "DT_STRING":
+            texts = [b" ".join(generator.choice(WORDS, generator.integers(1, 9))) for _ in range(rows)]
+            inputs[name] = np.array(texts, object)
+        elif spec.dtype == "DT_BFLOAT16":
+            inputs[name] = generator.integers(0x3F80, 0x4000, shape).astype(np.uint16).view("V2")
+        else:
+            inputs[name] = generator.uniform(0.5, 4, shape).astype(spec.numpy_dtype)
+    return inputs
+
+
+def answer_together(model, key, requests):
+    batcher = Batcher(lambda _name, _version: model, lambda _name: Batching(), most_calls=1)
+    execution, outcomes = Execution(batcher, Silent()), {}
+    for number, inputs in enumerate(requests):
+        batcher.submit(Call("m", 1, key, inputs), lambda outcome, number=number: outcomes.__setitem__(number, outcome))
+    while (batch := batcher.take()) is not None:
+        execution.run(batch)
+    return [outcomes[number] for number in range(len(requests))]
+
+
+STATELESS = [name for name in DEPENDENT if name not in ("counter", "running_mean", "noise", "clock", "endless",
+                                                        "tensorflow_1_counter", "stateful_lstm")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*INDEPENDENT, *STATELESS])
+def test_an_answer_is_the_same_alone_and_among_other_requests(load, name):
+    model = load(name)
+    [(key, signature)] = model.signatures.items()
+    generator = np.random.default_rng(7)
+    requests = [make_inputs(signature, rows, generator) for rows in (1, 2, 5, 1, 7)]
+    for inputs, answered in zip(requests, answer_together(model, key, requests), strict=True):
+        for output, alone in model.call(key, inputs).items():
+            assert same(answered[output], alone, 1e-5), output
+
+
+def test_a_list_of_scores_is_answered_as_tensorflow_does(load):
+    answered = load("softmax").call("serving_default", {"x": np.array([1, 2, 3, 4, 5], np.float32)})
+    np.testing.assert_allclose(answered["p"], [0.01165623, 0.03168492, 0.08612854, 0.23412166, 0.6364086], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("counter", [1, 2]), ("tensorflow_1_counter", [1, 2])])
+def test_no_invented_values_reach_a_counter(zoo, name, expected):
+    model = SavedModelLoader(threads=1)(zoo / name / "1", name, 1)
+    output = "n" if name == "counter" else "y"
+    answered = [model.call("serving_default", {"x": np.zeros(1, np.float32)})[output].tolist() for _ in range(2)]
+    model.close()
+    assert answered == [[number] for number in expected]
+
+
+def test_a_stateful_network_answers_first_what_tensorflow_answers_first(zoo):
+    loader = SavedModelLoader(threads=1)
+    expected = np.load(zoo / "stateful_lstm.npy")
+    examination = loader.examine(zoo / "stateful_lstm" / "1", "stateful_lstm", 1)
+    model = loader(zoo / "stateful_lstm" / "1", "stateful_lstm", 1, examination)
+    x = np.ones((1, 1, 3), np.float32)
+    answered = [next(iter(model.call("serving_default", {"x": x}).values())).item() for _ in range(2)]
+    model.close()
+    np.testing.assert_allclose(answered, expected, rtol=1e-5)
+    assert abs(expected[0] - expected[1]) > 1e-4
+
+
+def test_a_call_of_the_probe_that_never_ends_holds_up_nothing(zoo):
+    """In a process of its own, which ends with the call still running."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom service.engine.loader import SavedModelLoader\n"
+        "loader = SavedModelLoader(threads=1, probe_seconds=0.2)\n"
+        "found = loader.examine(Path(sys.argv[1]), 'endless', 1, lambda found: print(found.to_json(), flush=True))\n"
+        "print(found.to_json(), flush=True)\nos._exit(0)\n"
+    )
+    command = [sys.executable, "-c", code, str(zoo / "endless" / "1")]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    before, after = (Examination.from_json(line) for line in finished.stdout.splitlines())
+    assert before.batching["serving_default"].reason == "the probe of its rows at loading did not end"
+    assert after.batching["serving_default"] == BatchingState(False, "a call of the probe of its rows did not end")
+
+
+def test_what_an_export_has_proven_is_not_probed(zoo, tmp_path):
+    shutil.copytree(zoo / "kept" / "1", tmp_path / "1")
+    (tmp_path / "1" / "assets.extra").mkdir()
+    description = {"independent_rows": ["serving_default", "other"]}
+    (tmp_path / "1" / "assets.extra" / "model.json").write_text(json.dumps(description))
+    loader = SavedModelLoader(threads=1)
+    examination = loader.examine(tmp_path / "1", "m", 1)
+    assert not examination.batching["serving_default"].enabled
+    assert "assets" not in examination.batching["serving_default"].reason
+    shutil.copytree(zoo / "seeded_noise" / "1", tmp_path / "2")
+    shutil.copytree(tmp_path / "1" / "assets.extra", tmp_path / "2" / "assets.extra")
+    examination = loader.examine(tmp_path / "2", "m", 2)
+    assert examination.batching == {
+        "serving_default": BatchingState(True, "its export has proven that its rows are independent")
+    }
+
+
+def test_an_examination_spares_later_loads_the_probe(zoo):
+    told = Examination({"serving_default": BatchingState(False, "as was found before")})
+    model = SavedModelLoader(threads=1)(zoo / "linear" / "1", "linear", 1, Examination.from_json(told.to_json()))
+    assert model.batching == told.batching
+    model.close()
+
+
+def test_a_probe_without_time_concludes_nothing(zoo):
+    model = SavedModelLoader(threads=1, probe_seconds=1e-9)(zoo / "linear" / "1", "linear", 1)
+    assert not only_state(model).enabled
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("found", "alone", "is_same"),
+    [
+        ([1.0, np.nan, np.inf], [1.0 + 1e-6, np.nan, np.inf], True),
+        ([1.0, 2.0], [1.0, 2.001], False),
+        ([np.inf], [-np.inf], False),
+        ([1.0], [1.0, 1.0], False),
+        ([1], [2], False),
+        ([True], [True], True),
+    ],
+)
+def test_numbers_are_compared_as_near_as_kernels_compute(found, alone, is_same):
+    assert same(np.array(found), np.array(alone), 1e-5) == is_same
+
+
+def test_rows_that_are_refused_alone_prove_nothing(load):
+    """The logarithm's check refuses what is not positive; enough other rows are taken."""
+    with pytest.raises(InvalidInput):
+        load("checked").call("serving_default", {"x": np.array([-1], np.float32)})
