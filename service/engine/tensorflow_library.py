@@ -22,7 +22,7 @@ from service.errors import InvalidSettings, ServiceError
 NAMES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
 
 # Codes of `tensorflow/c/tf_status.h`.
-OK, INVALID_ARGUMENT, OUT_OF_RANGE = 0, 3, 11
+OK, INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE = 0, 3, 9, 11
 
 Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
 

@@ -165,6 +165,11 @@ def test_a_model_of_tensorflow_1(real_client):
     assert predict(real_client, "/v1/models/old/versions/5:predict", body) == (200, {"predictions": [[21.0], [43.0]]})
 
 
+def test_a_refusal_of_a_shape_names_the_signatures(real_repository):
+    with pytest.raises(InvalidInput, match=r"\(input 'x' has shape \[3\], and the signature states \[-1, 2\]\)$"):
+        real_repository.find("old").call("serving_default", {"x": np.zeros(3, np.float32)})
+
+
 def test_metadata_of_a_foreign_model(real_client):
     body = real_client.get("/v1/models/foreign/metadata").get_json()
     signatures = body["metadata"]["signature_def"]["signature_def"]
