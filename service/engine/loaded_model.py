@@ -51,6 +51,7 @@ class LoadedModel:
     Attributes:
         signatures: those that can be called, by name.
         batching: see `Model`; the loader sets it.
+        is_stuck: whether a call of the loader's never ended, which uses the memory still.
 
     Raises:
         TensorFlowError: it cannot be loaded.
@@ -59,6 +60,7 @@ class LoadedModel:
 
     def __init__(self, path: Path, definition: Any, threads: int, max_answer_bytes: int = MOST_BYTES) -> None:
         self.batching: Mapping[str, BatchingState] = {}
+        self.is_stuck = False
         self._max_answer_bytes = max_answer_bytes
         self._library = load_library()
         self._graph: int = self._library.TF_NewGraph()
@@ -158,6 +160,8 @@ class LoadedModel:
 
     def close(self) -> None:
         """Gives the memory back; no call may be running, and none may follow."""
+        if self.is_stuck:
+            return
         session, self._session = self._session, 0
         graph, self._graph = self._graph, 0
         if session:

@@ -14,7 +14,8 @@ from service.engine.files import read_description
 from service.engine.graph import Graph
 from service.engine.interface import BatchingState
 from service.engine.loaded_model import MOST_BYTES, LoadedModel
-from service.engine.row_independence import Material, Probe, probe_in_time
+from service.engine.probe_rows import Material
+from service.engine.row_independence import STUCK, Probe, probe_in_time
 from service.engine.tensorflow_library import load_operations
 from service.engine.warmup import warm_up
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 PROVEN = BatchingState(True, "its export has proven that its rows are independent")
 PROBED = BatchingState(True, "a probe at loading found no difference between a row alone and among others")
-UNANSWERED = BatchingState(False, "the probe of its rows at loading did not end")
+UNANSWERED = BatchingState(False, STUCK)
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,11 @@ class Loading:
         found: dict[str, BatchingState] = {}
         for key in model.signatures:
             state = self.judge(model, key)
-            if state is None:
+            if state is None and model.is_stuck:
+                state = UNANSWERED
+            elif state is None:
                 problem = probe_in_time(Probe(model, key, material), seconds)
+                model.is_stuck = problem == UNANSWERED.reason
                 state = BatchingState(False, problem) if problem else PROBED
             found[key] = state
             logger.info("Signature %s of %s: %s", key, self._title, state.reason)

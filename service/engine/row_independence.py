@@ -31,6 +31,8 @@ MANY = 130
 # Differences that are none: of any numbers, and of types with few digits relative to the row's largest.
 ABSOLUTE = 1e-6
 COARSE = {"DT_HALF": 1e-2, "DT_BFLOAT16": 5e-2}
+# What is said of a probe that never ends.
+STUCK = "the probe of its rows did not end"
 
 
 class Dependent(Exception):
@@ -199,4 +201,4 @@ def probe_in_time(probe: Probe, seconds: float) -> str:
     thread = threading.Thread(target=run, name="probe", daemon=True)
     thread.start()
     thread.join(PATIENCE * seconds)
-    return found[0] if found else "a call of the probe of its rows did not end"
+    return found[0] if found else STUCK
