@@ -21,9 +21,9 @@ BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 LOOPS = frozenset({"While", "StatelessWhile"})
 # Control flow of TensorFlow 1: branches and loops are made of the same operations.
 SWITCHES = frozenset({"Switch", "RefSwitch"})
-# What a branch consists of that only refuses inputs, and what the condition of a loop that only counts consists of.
+# What a branch consists of that only refuses inputs, and what the condition of a loop that only counts has beside.
 CHECKS = frozenset({"Assert", "Const", "Identity", "NoOp", "Placeholder", "_Arg", "_Retval"})
-COUNTS = CHECKS | {"Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd"}
+COMPARISONS = frozenset({"Less", "LessEqual", "Greater", "GreaterEqual"})
 # How many rows these give depends on the values in all of them.
 SELECTIONS = frozenset({
     "Where", "Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2", "ListDiff", "DynamicPartition",
@@ -33,7 +33,8 @@ SELECTIONS = frozenset({
 # TensorFlow replaces these before it looks for kernels.
 REPLACED = frozenset({"AccumulateNV2"})
 PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
-RESOURCE = 20  # DT_RESOURCE
+# Numbers in `DataType`.
+RESOURCE, BOOL, INTEGERS = 20, 10, (3, 9)
 
 
 class Graph:
@@ -46,9 +47,7 @@ class Graph:
     def __init__(self, definition: Any) -> None:
         graph = definition.graph_def
         self._nodes = {node.name: node for node in graph.node}
-        self.functions: dict[str, Sequence[Any]] = {
-            function.signature.name: function.node_def for function in graph.library.function
-        }
+        self.functions = {function.signature.name: function for function in graph.library.function}
 
     def reach(self, tensors: Iterable[str], feeds: Iterable[str] = ()) -> list[Any]:
         """The nodes that are needed to compute tensors, those within functions included.
@@ -76,7 +75,7 @@ class Graph:
             name = waiting.pop()
             if name not in seen:
                 seen.add(name)
-                for node in self.functions[name]:
+                for node in self.functions[name].node_def:
                     yield node
                     waiting += self.called(node)
 
@@ -91,9 +90,21 @@ class Graph:
                 names += [function.name for function in value.list.func]
         return [name for name in names if name in self.functions]
 
-    def consists_of(self, function: str, operations: frozenset[str]) -> bool:
-        """Whether a function has none but the named operations."""
-        return all(node.op in operations for node in self.functions[function])
+    def only_checks(self, function: str) -> bool:
+        """Whether a branch does nothing but refuse inputs."""
+        return all(node.op in CHECKS for node in self.functions[function].node_def)
+
+    def only_counts(self, function: str) -> bool:
+        """Whether the condition of a loop compares whole numbers, and nothing else decides."""
+        nodes = self.functions[function].node_def
+        comparisons = [node for node in nodes if node.op in COMPARISONS]
+        allowed = CHECKS | COMPARISONS | {"LogicalAnd"}
+        flags = {argument.name for argument in self.functions[function].signature.input_arg if argument.type == BOOL}
+        return (
+            bool(comparisons)
+            and all(node.attr["T"].type in INTEGERS for node in comparisons)
+            and all(node.op in allowed and flags.isdisjoint(node.input) for node in nodes)
+        )
 
     def describe_unrunnable(self, nodes: Iterable[Any]) -> str:
         """Which operations this server cannot run, in a sentence; "" where it can run all."""
@@ -133,9 +144,9 @@ class Graph:
 
     def _branches(self, node: Any) -> bool:
         if node.op in BRANCHES:
-            return not all(self.consists_of(name, CHECKS) for name in self.called(node))
+            return not all(map(self.only_checks, self.called(node)))
         if node.op in LOOPS:
-            return not self.consists_of(node.attr["cond"].func.name, COUNTS)
+            return not self.only_counts(node.attr["cond"].func.name)
         return node.op in SWITCHES
 
 

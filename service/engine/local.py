@@ -89,7 +89,8 @@ class LocalEngine:
 
     def watch(self) -> tuple[bool, int]:
         """Looks after what runs; see `Host.watch`."""
-        return False, 0
+        overdue = self._batcher.mark_overdue(time.monotonic())
+        return bool(self._batcher.running()), overdue
 
     def administer(self, operation: str, arguments: list[Any]) -> Any:
         """Does what `Engine`'s method of that name says.

@@ -29,12 +29,13 @@ LENGTHS = (2, 1, 0, 5, 50, 1, 3, 1)
 EXTREMES = (np.nan, np.inf, -np.inf)
 # By how much a row's answer may differ: kernels for another number of rows sum in another order, which shows the more,
 # the larger the numbers are that cancel one another. An extreme row's own answer is not compared.
-RELATIVE, RELATIVE_LARGE = 1e-5, 1e-2
+RELATIVE, RELATIVE_LARGE = 1e-5, 1e-3
 LARGE = 100.0
 WORDS = (b"good", b"film", b"bad", b"the", b"a", b"red", b"3", b"1.5", b"x")
 WORD = re.compile(rb"[\w'-]{1,30}")
 MOST_WORDS = 64
 MOST_RECORDED = 3
+MOST_CROSSED = 4
 RECORDS_READ = 50
 ASSET_BYTES = 64 * 1024
 
@@ -133,6 +134,26 @@ class Material:
         bound, only = (UNSIGNED if unsigned and of[number] < 0 else of[number] for of in (BOUNDS, INTEGERS))
         values = generator.integers(min(0, bound), max(0, bound), shape) if shape else np.array(only)
         return values.astype(spec.numpy_dtype)
+
+
+def cross(first: Row, second: Row) -> Iterator[Row]:
+    """Rows that have some values of one row and some of another.
+
+    Rows that agree in one input or column and differ in others may matter to one another where none else do: those of
+    one query, or of one customer.
+    """
+    names = list(first.inputs)
+    relative = max(first.relative, second.relative)
+    for name in names[:MOST_CROSSED] if len(names) > 1 else ():
+        yield Row(first.inputs | {name: second.inputs[name]}, relative)
+    halves: tuple[Arrays, Arrays] = {}, {}
+    for name in names:
+        one, other = first.inputs[name].ravel(), second.inputs[name].ravel()
+        middle = len(one) // 2
+        for half, front, back in ((halves[0], one, other), (halves[1], other, one)):
+            half[name] = np.concatenate([front[:middle], back[middle:]]).reshape(first.inputs[name].shape)
+    if any(array.size > 1 for array in first.inputs.values()):
+        yield from (Row(half, relative) for half in halves)
 
 
 def shapes_of(row: Arrays) -> tuple[tuple[str, tuple[int, ...]], ...]:

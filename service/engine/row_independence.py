@@ -16,13 +16,13 @@ import numpy as np
 from service.engine.attempt import Attempt
 from service.engine.interface import Arrays
 from service.engine.model import InvalidInput, Model
-from service.engine.probe_rows import RELATIVE, SIZES, Material, Row, row_shapes
+from service.engine.probe_rows import RELATIVE, SIZES, Material, Row, cross, row_shapes
 from service.engine.tensorflow_library import TensorFlowError
 from service.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
-MOST_CALLS = 30
+MOST_CALLS = 40
 # How many times longer than a probe computes it may take, on a machine that does other things too.
 PATIENCE = 5
 GROUPS = (2, 3, 5, 8)
@@ -81,7 +81,7 @@ class Probe:
         return ""
 
     def _probe(self) -> None:
-        accepted = list(self._accept())
+        accepted = self._accept()
         ordinary = [one for one in accepted if not one.row.is_extreme]
         if len(ordinary) < 2:
             raise Dependent("the probe of its rows found too few inputs that it takes")
@@ -89,16 +89,18 @@ class Probe:
             self._compare(group)
         self._check_variety(ordinary)
 
-    def _accept(self) -> Iterator[Alone]:
+    def _accept(self) -> list[Alone]:
         """The rows that the signature takes."""
+        accepted = [alone for row in self._rows() if (alone := self._try(row)) is not None]
+        ordinary = [alone.row for alone in accepted if not alone.row.is_extreme]
+        crossed = cross(ordinary[0], ordinary[len(ordinary) // 2]) if ordinary else ()
+        return accepted + [alone for row in crossed if (alone := self._try(row)) is not None]
+
+    def _rows(self) -> Iterator[Row]:
         recorded = self._material.recorded(self._key, self._signature)
-        for row in recorded:
-            if (alone := self._try(row)) is not None:
-                yield alone
+        yield from recorded
         shapes = {name: array.shape for name, array in recorded[0].inputs.items()} if recorded else self._find_shapes()
-        for row in self._material.make(self._signature, shapes):
-            if (alone := self._try(row)) is not None:
-                yield alone
+        yield from self._material.make(self._signature, shapes)
 
     def _find_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of rows: where axes of any size are among them, the smallest that the signature takes."""
@@ -164,6 +166,8 @@ def arrange(ordinary: list[Alone], extremes: list[Alone]) -> Iterator[list[Alone
         yield [*ordinary[:middle], extreme, *ordinary[middle:]]
     yield ordinary[:1]
     yield list(islice(cycle(ordinary), MANY))
+    # Every row but one is rare, as quantiles see it.
+    yield [*ordinary, *[ordinary[1]] * (MANY - len(ordinary))]
 
 
 def same(found: np.ndarray, alone: np.ndarray, relative: float) -> bool:

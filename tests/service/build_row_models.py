@@ -48,6 +48,11 @@ def cast_rows(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.shape(x)[0], tf.float32)
 
 
+def same_query(query: tf.Tensor) -> tf.Tensor:
+    same = tf.cast(query[:, None] == query[None], tf.float32)
+    return same / tf.reduce_sum(same, 1, keepdims=True)
+
+
 # Rows that depend on one another by arithmetic.
 function("softmax", lambda x: {"p": tf.nn.softmax(x)}, FLOATS)
 function("centred", lambda x: {"y": x - tf.reduce_mean(x, 0)}, ROWS)
@@ -96,6 +101,38 @@ function(
     lambda x: {"y": tf.while_loop(lambda y: tf.reduce_max(y) > 1, lambda y: (y / 2,), (x,))[0]},
     FLOATS,
 )
+# Iterates until all rows are near enough.
+function(
+    "loop_until_all",
+    lambda x: {"y": tf.while_loop(
+        lambda _, go_on: go_on,
+        lambda y, _: (y / 2, tf.reduce_any(y > 1)), (x, tf.constant(True)), maximum_iterations=50)[0]},
+    FLOATS,
+)  # fmt: skip
+# By groups: of one query, of the customer in a column.
+function(
+    "query_centred",
+    lambda x, query: {"y": 2 * x - tf.reduce_sum(x[None] * same_query(query), 1)},
+    FLOATS, tf.TensorSpec([None], tf.int64, name="query"),
+)  # fmt: skip
+function(
+    "column_centred",
+    lambda x: {"y": 2 * x[:, 1] - tf.reduce_sum(x[None, :, 1] * same_query(x[:, 0]), 1)},
+    ROWS,
+)
+function("in_group", lambda x: {"y": x + tf.cast(tf.gather(tf.math.bincount(x), x), tf.int32)}, NUMBERS)
+function("joined", lambda text: {"y": tf.strings.join([text, tf.fill(tf.shape(text), tf.strings.reduce_join(text))])},
+         TEXTS)  # fmt: skip
+function("any_flag", lambda x: {"y": tf.logical_or(x, tf.reduce_any(x))}, tf.TensorSpec([None], tf.bool, name="x"))
+function("outlier", lambda x: {"x": x, "y": x > tf.reduce_mean(x) + 3 * tf.math.reduce_std(x)}, FLOATS)
+function("segments", lambda x: {"y": tf.gather(tf.math.segment_mean(x, tf.range(tf.shape(x)[0]) // 2),
+                                               tf.range(tf.shape(x)[0]) // 2)}, FLOATS)  # fmt: skip
+function("longest", lambda x: {"y": tf.reduce_mean(x[:, : tf.reduce_max(tf.reduce_sum(tf.sign(x), 1))], 1)},
+         tf.TensorSpec([None, None], tf.int32, name="x"))  # fmt: skip
+function("percentile", lambda x: {"y": tf.minimum(x, tf.sort(x)[tf.shape(x)[0] * 9 // 10])}, FLOATS)
+function("doubles", lambda x: {"y": x / tf.reduce_max(x)}, tf.TensorSpec([None, 3], tf.float64, name="x"))
+function("pixels_by_brightest", lambda x: {"y": tf.reduce_mean(tf.cast(x, tf.float32) / tf.cast(tf.reduce_max(x),
+         tf.float32), [1, 2, 3])}, tf.TensorSpec([None, 8, 8, 1], tf.uint8, name="x"))  # fmt: skip
 function(
     "endless",
     lambda x: {"y": tf.while_loop(lambda i, _: i > 0, lambda i, y: (i, y), (tf.reduce_max(x), x))[1]},

@@ -31,7 +31,9 @@ DEPENDENT = [
     "rolled", "minus_first", "differences", "distances", "attention", "whitened", "best", "flipped_sign",
     "repeats", "counted", "crowded", "branch_on_rows", "numbered", "scalar", "one_row", "twice", "kept",
     "unique", "grouped", "tokens", "wordcount_padded", "counter", "running_mean", "noise", "seeded_noise",
-    "clock", "loop_on_values", "two_inputs_centred", "lookup_centred", "batch_statistics",
+    "clock", "loop_on_values", "loop_until_all", "query_centred", "column_centred", "in_group", "joined",
+    "any_flag", "outlier", "segments", "longest", "percentile", "doubles", "pixels_by_brightest",
+    "two_inputs_centred", "lookup_centred", "batch_statistics",
     "text_any_length", "stateful_lstm", "tensorflow_1_loop", "tensorflow_1_counter",
 ]  # fmt: skip
 # What ends by itself takes far less, on any machine.
@@ -167,21 +169,19 @@ def test_a_call_of_the_probe_that_never_ends_holds_up_nothing(zoo):
     assert after == before
 
 
-def test_what_an_export_has_proven_is_not_probed(zoo, tmp_path):
-    shutil.copytree(zoo / "kept" / "1", tmp_path / "1")
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("seeded_noise", BatchingState(True, "its export has proven that its rows are independent")),
+        ("scalar", BatchingState(False, "its output 'y' of shape [] has no batch axis of any size")),
+    ],
+)
+def test_what_an_export_has_proven_is_not_probed_where_shapes_allow_it(zoo, tmp_path, name, expected):
+    shutil.copytree(zoo / name / "1", tmp_path / "1")
     (tmp_path / "1" / "assets.extra").mkdir()
     description = {"independent_rows": ["serving_default", "other"]}
     (tmp_path / "1" / "assets.extra" / "model.json").write_text(json.dumps(description))
-    loader = SavedModelLoader(threads=1)
-    examination = loader.examine(tmp_path / "1", "m", 1)
-    assert not examination.batching["serving_default"].enabled
-    assert "assets" not in examination.batching["serving_default"].reason
-    shutil.copytree(zoo / "seeded_noise" / "1", tmp_path / "2")
-    shutil.copytree(tmp_path / "1" / "assets.extra", tmp_path / "2" / "assets.extra")
-    examination = loader.examine(tmp_path / "2", "m", 2)
-    assert examination.batching == {
-        "serving_default": BatchingState(True, "its export has proven that its rows are independent")
-    }
+    assert SavedModelLoader(threads=1).examine(tmp_path / "1", "m", 1).batching == {"serving_default": expected}
 
 
 def test_an_examination_spares_later_loads_the_probe(zoo):
