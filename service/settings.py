@@ -117,7 +117,7 @@ class Settings:
         metadata=read_by(integer(1, 65536), "Most rows of several requests in one call; a larger request runs alone."),
     )
     queue_rows: int = field(
-        default=8192,
+        default=65536,
         metadata=read_by(
             integer(1, 2**31),
             "Most rows that may wait for one signature, in one request too; more are refused with 503.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from service.engine.board import Board
 from service.engine.casualties import CRASH_FILE
 from service.engine.client import SOCKET
-from service.engine.cpus import count_cpus, count_operation_threads
+from service.engine.cpus import count_cpus
 from service.engine.heartbeat import PERIOD_SECONDS, Heartbeat
 from service.engine.memory import be_killed_first
 from service.engine.server import Host, Server
@@ -77,7 +77,7 @@ def create_host(settings: Settings, folder: Path, board: Board, calls: int) -> H
         return ForwardingEngine(settings, board.publish)
     from service.engine.local import LocalEngine
 
-    return LocalEngine(settings, folder, board.publish, calls, count_operation_threads(settings.tensorflow_threads))
+    return LocalEngine(settings, folder, board.publish, calls)
 
 
 if __name__ == "__main__":

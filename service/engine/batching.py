@@ -21,7 +21,7 @@ class Batching:
     enabled: bool = True
     configured: bool | None = None
     largest_batch: int = 128
-    queue_rows: int = 8192
+    queue_rows: int = 65536
 
     def decide(self, signature: Signature, known: BatchingState | None) -> BatchingState:
         """Whether requests for a signature share calls, and why.

@@ -1,6 +1,7 @@
 """The engine that runs models in this process: versions, batches and TensorFlow, behind the socket."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -9,12 +10,19 @@ from typing import Any
 
 from service.engine.batcher import Batcher, never
 from service.engine.batching import Batching
+from service.engine.casualties import Casualties
+from service.engine.cpus import count_operation_threads
+from service.engine.demand import Demand
+from service.engine.examined import Examined
 from service.engine.execution import Execution
+from service.engine.guard import Guard, Running
 from service.engine.interface import AVAILABLE, Call, Catalog, Choice, Version
+from service.engine.isolated_loading import IsolatedLoader
+from service.engine.journal import Journal
 from service.engine.loaded_model import LoadedModel
 from service.engine.loader import SavedModelLoader
-from service.engine.memory import give_memory_back
-from service.engine.request_queue import Reply
+from service.engine.memory import find_limit, give_memory_back
+from service.engine.request_queue import Batch, Reply
 from service.engine.server import Work
 from service.engine.statistics import Bookkeeper
 from service.engine.version_options import Hooks, VersionSettings
@@ -22,7 +30,10 @@ from service.engine.versions import Versions
 from service.metrics import EngineMetrics
 from service.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 STATE = "engine.state.json"
+EXAMINED = "engine.examined.json"
 
 
 class LocalEngine:
@@ -33,23 +44,38 @@ class LocalEngine:
         folder: the service's own, where decisions that were made at run time outlive the process.
         publish: told the catalogue at each change.
         calls: calls into TensorFlow that may run at a time.
-        threads: threads that may work on one operation.
+
+    Raises:
+        InvalidSettings: the model configuration or a library of operations cannot be used.
     """
 
-    def __init__(
-        self, settings: Settings, folder: Path, publish: Callable[[Catalog], None], calls: int, threads: int
-    ) -> None:
+    def __init__(self, settings: Settings, folder: Path, publish: Callable[[Catalog], None], calls: int) -> None:
         self._settings = settings
         self._metrics = EngineMetrics()
+        self._demand = Demand(folder)
+        self._casualties = Casualties(folder)
+        self._journal = Journal(folder)
+        self._journal.clear()
+        most_bytes = find_limit(settings.engine_memory_bytes)
+        self._guard = Guard(self._casualties, most_bytes)
         self._books = Bookkeeper(self._metrics)
         self._default = Batching(settings.batching, None, settings.largest_batch, settings.queue_rows)
         self._batching: dict[Any, Batching] = {}
         self._catalog = Catalog()
         self._publish = publish
-        self._batcher = Batcher(self._find, self._batching_of, calls, self._metrics.queued, self._books.dropped)
-        self._execution = Execution(self._batcher, self._books)
+        self._is_published = True
+        self._batcher = Batcher(
+            self._find, self._batching_of, calls, self._metrics.queued, self._books.dropped, self._casualties.is_suspect
+        )
+        self._execution = Execution(self._batcher, self._books, self._journal)
+        self._loader = IsolatedLoader(
+            SavedModelLoader(
+                count_operation_threads(settings.tensorflow_threads), settings.max_answer_bytes, settings.op_libraries
+            ),
+            Examined(folder / EXAMINED), self._casualties, self._journal, settings.load_timeout_seconds, most_bytes,
+        )  # fmt: skip
         self._versions = Versions(
-            SavedModelLoader(threads, settings.max_answer_bytes, settings.op_libraries),
+            self._loader,
             VersionSettings(
                 settings.model_repository, settings.models, Choice(settings.versions.latest), settings.poll_seconds,
                 config_path=settings.model_config, state_path=folder / STATE,
@@ -67,9 +93,11 @@ class LocalEngine:
     def close(self) -> None:
         """Ends what runs in the background."""
         self._versions.close()
+        self._loader.close()
 
     def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool] = never) -> None:
         """Takes a request; see `Host.submit` and `Batcher.submit`."""
+        self._demand.note(call.model)
         seconds = self._versions.batching(call.model).timeout_seconds
         if seconds is not None:
             latest = time.monotonic() + seconds
@@ -88,9 +116,21 @@ class LocalEngine:
         return self._batcher.has_work()
 
     def watch(self) -> tuple[bool, int]:
-        """Looks after what runs; see `Host.watch`."""
-        overdue = self._batcher.mark_overdue(time.monotonic())
-        return bool(self._batcher.running()), overdue
+        """Looks after the calls and the loads that are running; see `Host.watch`."""
+        now = time.monotonic()
+        overdue = self._batcher.mark_overdue(now)
+        calls, loads = self._batcher.running(), self._loader.loading()
+        if self._guard.is_due(now):
+            self._guard.look([*map(self._describe_call, calls), *loads], now)
+            self._loader.end_idle(now)
+            if not self._is_published:
+                self._publish_catalog()
+        return bool(calls or loads), overdue
+
+    def _describe_call(self, batch: Batch) -> Running:
+        name, number, signature = batch.key
+        seconds = self._versions.batching(name).timeout_seconds or self._settings.timeout_seconds
+        return Running(name, number, f"signature '{signature}'", batch.started, seconds)
 
     def administer(self, operation: str, arguments: list[Any]) -> Any:
         """Does what `Engine`'s method of that name says.
@@ -136,7 +176,18 @@ class LocalEngine:
 
     def _note(self, catalog: Catalog) -> None:
         self._catalog = self._with_batching(catalog)
-        self._publish(self._catalog)
+        self._publish_catalog()
+
+    def _publish_catalog(self) -> None:
+        """Tells the front ends what is served; on a full disk they go on with what they know until there is space."""
+        try:
+            self._publish(self._catalog)
+        except OSError as error:
+            if self._is_published:
+                logger.error("The front ends cannot be told what is served, which is tried again: %s", error)
+            self._is_published = False
+        else:
+            self._is_published = True
 
     def _with_batching(self, catalog: Catalog) -> Catalog:
         """The catalogue with what the settings and the configuration file say of batching too."""
@@ -158,5 +209,6 @@ class LocalEngine:
     def _unloaded(self, name: str, number: int) -> None:
         self._books.forget(name, number)
         self._execution.forget(name, number)
+        self._journal.forget(name, number)
         self._metrics.unloaded(name, number)
         give_memory_back()

@@ -36,8 +36,8 @@ class BenchHost(Bench):
         super().__init__(most_calls, **options)
         self.administer = lambda operation, arguments: [operation, arguments]
 
-    def submit(self, call, reply, _is_abandoned):
-        self.batcher.submit(call, reply)
+    def submit(self, call, reply, is_abandoned):
+        self.batcher.submit(call, reply, is_abandoned)
 
     def watch(self):
         return False, 0
@@ -92,7 +92,8 @@ def folder():
 
 @pytest.fixture
 def engine(folder):
-    engine = Engine(folder, BenchHost(models=("m", "n")))
+    # Some of its messages are large.
+    engine = Engine(folder, BenchHost(models=("m", "n"), queue_rows=10**8))
     yield engine
     for model in engine.host.models.values():
         model.go_on.set()
@@ -276,7 +277,7 @@ def test_rows_of_several_fronts_share_a_call(engine):
     for stream in streams:
         stream.close()
     assert answers == [[0], [1], [2], [3]]
-    assert engine.host.model.calls == [([1], 0), ([1, 1, 1], 0)]
+    assert engine.host.model.calls == [[1], [1, 1, 1]]
 
 
 def test_messages_may_be_large(engine):
