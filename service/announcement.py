@@ -5,6 +5,7 @@ import shlex
 import sys
 from typing import Any
 
+from service.engine.files import escape
 from service.engine.repository import Repository
 from service.settings import Settings
 
@@ -17,19 +18,31 @@ def announce(settings: Settings, repository: Repository) -> None:
 
 def describe(settings: Settings, repository: Repository) -> list[str]:
     """The lines."""
-    obstacles = repository.pending()
-    served = [model for model in repository.list_models() if model["signatures"]]
-    lines = [f"Not served: {f'{name}: ' if name else ''}{sentence}" for name, sentence in obstacles.items()]
+    models = repository.list_models()
+    served = [model for model in models if model["signatures"]]
+    lines = [f"Not served: {escape(reason)}" for reason in list_reasons(repository, models)]
     if not served:
         return [*lines, f"Kiln listens on {settings.address} without a model to serve."]
     names = ", ".join(model["name"] for model in served)
-    lines.append(f"Kiln serves {names} on {settings.address}")
+    lines.append(f"Kiln serves {escape(names)} on {settings.address}")
     commands = [command for model in served if (command := example_command(settings.address, model))]
     if commands:
         # A label says more to a person than a number; a line that fits a screen is easier to paste.
         chosen = min(commands, key=lambda command: ('"classify"' not in command, len(command)))
         lines += ["Try it:", "", f"  {chosen}", ""]
     return [*lines, f"Or open {settings.address}/ in a browser."]
+
+
+def list_reasons(repository: Repository, models: list[dict[str, Any]]) -> list[str]:
+    """What is not served, and why: what readiness waits for, versions that failed, entries that are no models."""
+    failed = {
+        f"{model['name']} version {version['version']}": version["status"]["error_message"]
+        for model in models
+        for version in model["versions"]
+        if version["status"]["error_message"]
+    }
+    reasons = repository.pending() | failed | repository.problems()
+    return [f"{name}: {sentence}" if name else sentence for name, sentence in reasons.items()]
 
 
 def example_command(address: str, model: dict[str, Any]) -> str | None:

@@ -154,7 +154,17 @@ SCHEMAS = {
         optional=tuple(DESCRIBED),
         description="A model. What its `model.json` would say is absent where it has none.",
     ),
-    "ModelList": record({"models": list_of(ref("Model"))}),
+    "ModelList": record(
+        {
+            "models": list_of(ref("Model")),
+            "problems": {
+                "type": "object",
+                "additionalProperties": TEXT,
+                "description": "Entries of the model repository that cannot be served as they lie there, and why.",
+            },
+        },
+        optional=("problems",),
+    ),
     "Live": record({"live": {"const": True}}),
     "Ready": record(
         {

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 from service.engine.decisions import save_decisions
 from service.engine.desired import Desired
-from service.engine.files import is_model_name, list_models, list_versions
+from service.engine.files import is_model_name
 from service.engine.interface import Choice
 from service.engine.labels import Labels
 from service.engine.registry import Registry
+from service.engine.repository import describe_problem
 from service.engine.retirement import Retirement
 from service.engine.version_loading import VersionLoading
 from service.engine.version_options import VersionSettings
@@ -49,16 +50,20 @@ class Administration:
             ModelUnavailable: none of its versions can be loaded.
         """
         self._registry.check_open()
-        folder = self._settings.folder
-        if not is_model_name(model) or not list_versions(folder / model):
-            raise UnknownModel(f"There is no version of a model in {folder / model}")
+        scan = self._loading.look(self._desired)
+        if scan is None:
+            raise ModelUnavailable(f"The model repository {self._settings.folder} cannot be read. Try again later.")
+        if model not in scan.models():
+            problem = describe_problem(scan.problems, model)
+            raise UnknownModel(problem or f"There is no version of a model in {self._settings.folder / model}")
         if not self._desired.admits(model):
             raise UnknownModel(f"Model '{model}' is not served. Models: {', '.join(self._settings.names)}.")
         with self._deciding:
-            self._registry.welcome(model)
+            drops = self._registry.add(model)
             self._save()
-        self._loading.look(model, retry=True)
-        self._loading.update(model, patient=True)
+        self._loading.show(drops)
+        self._loading.look(self._desired, retry=[model])
+        self._loading.finish(model)
         if failure := self._registry.describe_failure(model):
             raise ModelUnavailable(f"Model '{model}' could not be loaded: {failure}")
 
@@ -107,10 +112,8 @@ class Administration:
                 way_back = None
             finally:
                 drops = self._registry.release(way_back)
-                names = self._registry.enlist(list_models(self._settings.folder))
                 self._loading.show(drops)
-                for name in names:
-                    self._loading.update(name)
+                self._loading.look(self._desired)
             self._save()
 
     def _check(self, choices: Mapping[str, Choice], labels: Mapping[str, Labels]) -> None:
@@ -126,10 +129,9 @@ class Administration:
                 raise InvalidConfiguration(describe_label(name, label, number))
 
     def _load_configured(self, choices: Mapping[str, Choice], labels: Mapping[str, Labels]) -> None:
-        self._registry.enlist(list_models(self._settings.folder))
+        self._loading.look(self._desired, retry=choices)
         for name in choices:
-            self._loading.look(name, retry=True)
-            self._loading.update(name, patient=True)
+            self._loading.finish(name)
         for name, choice in choices.items():
             for number, error in self._registry.unavailable(name, choice.specific).items():
                 reason = error or f"it is not in {self._settings.folder / name}"

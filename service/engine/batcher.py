@@ -62,7 +62,6 @@ class Batcher:
         # Whether requests may share calls, by signature and how it is batched.
         self._shared: dict[tuple[SignatureKey, Batching], bool] = {}
         self._apart: set[SignatureKey] = set()
-        self._retired: set[tuple[str, int]] = set()
         self._changed = threading.Condition(threading.Lock())
 
     def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool] = never) -> None:
@@ -86,7 +85,7 @@ class Batcher:
         if call.deadline is not None and call.deadline <= now:
             return too_late(call)
         with self._changed:
-            model = None if (call.model, call.version) in self._retired else self._find(call.model, call.version)
+            model = self._find(call.model, call.version)
             if model is None or call.signature not in model.signatures:
                 return not_loaded(call)
             job = Job(call, reply, count_rows(call.inputs), now, is_abandoned)
@@ -113,7 +112,8 @@ class Batcher:
             inputs, specs = call.inputs, model.signatures[call.signature].inputs
             if inputs.keys() == specs.keys() and all(specs[name].accepts(inputs[name].shape) for name in inputs):
                 shapes = tuple([array.shape[1:] for array in inputs.values()])
-        kind = (*key, tuple(call.outputs), tuple(call.inputs), shapes)
+        # The model too: another may have taken its place under the same number, while some still wait for the old.
+        kind = (*key, tuple(call.outputs), tuple(call.inputs), id(model), shapes)
         queue = self._queues.get(kind)
         if queue is None:
             queue = self._queues[kind] = RequestQueue(kind, model, batching, is_shared=shapes is not None)
@@ -247,16 +247,16 @@ class Batcher:
             self._apart.add(key)
             self._shared.clear()
 
-    def retire(self, name: str, number: int) -> None:
-        """Takes no more requests for a version, and returns when those that wait or run have been answered."""
+    def retire(self, model: Model, seconds: float) -> bool:
+        """Waits for the requests of a model that `find` does not give any more; says whether all were answered."""
         with self._changed:
-            self._retired.add((name, number))
-            self._changed.wait_for(lambda: not any(kind[:2] == (name, number) for kind in self._queues))
+            return self._changed.wait_for(
+                lambda: not any(queue.model is model for queue in self._queues.values()), seconds
+            )
 
     def reinstate(self, name: str, number: int) -> None:
-        """A version that was retired is loaded again."""
+        """A version is loaded, maybe in another's place."""
         with self._changed:
-            self._retired.discard((name, number))
             self._apart = {key for key in self._apart if key[:2] != (name, number)}
             self._shared.clear()
 

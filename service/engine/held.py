@@ -1,11 +1,12 @@
 """Records of the versions that are loaded, being loaded, or were; the registry changes them under its lock."""
 
+import math
 import threading
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from service.engine.files import Fingerprint
+from service.engine.files import Fingerprint, Identity, VersionFolder
 from service.engine.interface import AVAILABLE, END, LOADING, START, UNLOADING, Description, ServedModel, Version
 from service.engine.model import Model
 
@@ -23,6 +24,8 @@ class HeldVersion:
     Attributes:
         name, number: which one.
         state: START, LOADING, AVAILABLE, UNLOADING or END.
+        folder: the name of its folder when it was last loaded.
+        identity: of what was loaded from there.
         model: what answers, while AVAILABLE or UNLOADING.
         description: what its `model.json` says.
         loaded_at: when it became AVAILABLE, in seconds since 1970.
@@ -39,6 +42,8 @@ class HeldVersion:
     name: str
     number: int
     state: str = START
+    folder: str = ""
+    identity: Identity | None = None
     model: Model | None = None
     description: Description = field(default_factory=dict)
     loaded_at: float = 0.0
@@ -56,11 +61,18 @@ class HeldVersion:
         """Whether its last load failed."""
         return self.state == END and bool(self.error)
 
-    def note_failure(self, error: str, files: Fingerprint, now: float) -> bool:
+    def is_going(self) -> bool:
+        """Whether it was given up and can still be kept."""
+        return self.state == UNLOADING and not self.is_retiring
+
+    def note_failure(self, failure: "Failure", now: float) -> bool:
         """Ends the version, to be tried again later; says whether there is any news in it."""
+        error, files = failure.error, failure.files
         is_news = (self.error, self.files) != (error, files)
         self.failures = 1 if self.files != files else self.failures + 1
-        self.retry_at = now + min(FIRST_RETRY_SECONDS * 2 ** (self.failures - 1), LONGEST_RETRY_SECONDS)
+        # No exponent that a float cannot hold, however long it goes on.
+        pause = min(FIRST_RETRY_SECONDS * 2 ** min(self.failures - 1, 10), LONGEST_RETRY_SECONDS)
+        self.retry_at = now + (math.inf if failure.is_final else pause)
         self.state, self.error, self.files, self.is_due = END, error, files, False
         return is_news
 
@@ -75,8 +87,31 @@ class HeldVersion:
             error = self.error if self.state == END else ""
             return Version(self.name, self.number, self.state, error, description=self.description)
         model = self.model
-        known = (model.signatures, self.description, self.loaded_at, model.batching)
-        return Version(self.name, self.number, AVAILABLE, "", *known)
+        return Version(
+            self.name,
+            self.number,
+            AVAILABLE,
+            "",
+            model.signatures,
+            self.description,
+            self.loaded_at,
+            model.batching,
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A load that failed.
+
+    Attributes:
+        error: why, in a sentence.
+        files: what the folder looked like.
+        is_final: whether only a change of the files, or somebody's order, is a reason to try again.
+    """
+
+    error: str
+    files: Fingerprint
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +127,14 @@ class Drop:
     ticket: int
 
 
+def give_up(held: HeldVersion) -> Drop:
+    """An available version is to go."""
+    held.state = UNLOADING
+    held.drops += 1
+    held.closed.clear()
+    return Drop(held, held.drops)
+
+
 @dataclass(eq=False)
 class HeldModel:
     """A model's versions.
@@ -99,16 +142,24 @@ class HeldModel:
     Attributes:
         name: the model's.
         versions: by number.
+        incoming: what is to take the place of an available version whose folder was replaced, by number.
+        replaced: versions whose place was taken, until their memory is given back.
         on_disk: versions in its folder when it could last be read, newest first.
         labels: those whose version is available.
+        pending_labels: those whose version is not.
         is_awaited: whether the service is not ready without it.
+        shown: how the catalogue shows it, until something changes.
     """
 
     name: str
     is_awaited: bool = False
     versions: dict[int, HeldVersion] = field(default_factory=dict)
-    on_disk: tuple[int, ...] = ()
+    incoming: dict[int, HeldVersion] = field(default_factory=dict)
+    replaced: list[HeldVersion] = field(default_factory=list)
+    on_disk: Mapping[int, VersionFolder] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    pending_labels: dict[str, int] = field(default_factory=dict)
+    shown: ServedModel | None = None
 
     def within(self, *states: str) -> Iterator[HeldVersion]:
         """The versions in one of these states."""
@@ -128,16 +179,44 @@ class HeldModel:
 
     def is_idle(self) -> bool:
         """Whether nothing of it is, or is going to be, in memory."""
-        return not self.numbers(START, LOADING, AVAILABLE, UNLOADING)
+        return not self.numbers(START, LOADING, AVAILABLE, UNLOADING) and not self.incoming and not self.replaced
+
+    def is_broken(self) -> bool:
+        """Whether all that was tried has failed, and nothing is left to try."""
+        return not self.numbers(START, LOADING, AVAILABLE, UNLOADING) and any(held.error for held in self.within(END))
+
+    def failed(self) -> list[HeldVersion]:
+        """Versions whose last load failed."""
+        return [held for held in (*self.within(END), *self.incoming.values()) if held.has_failed]
 
     def drop(self, kept: Collection[int]) -> list[Drop]:
         """Gives up the available versions that are not kept."""
-        dropped = [held for held in self.within(AVAILABLE) if held.number not in kept]
-        for held in dropped:
-            held.state = UNLOADING
-            held.drops += 1
-            held.closed.clear()
-        return [Drop(held, held.drops) for held in dropped]
+        return [give_up(held) for held in self.within(AVAILABLE) if held.number not in kept]
+
+    def note_changes(self, kept: Collection[int]) -> None:
+        """Takes note of which of the kept versions were replaced on disk under their number."""
+        changed = {
+            held.number
+            for held in self.within(AVAILABLE)
+            if held.number in kept
+            and (folder := self.on_disk.get(held.number)) is not None
+            and folder.identity not in (None, held.identity)
+        }
+        for number, held in list(self.incoming.items()):
+            if number not in changed and held.state != LOADING:
+                del self.incoming[number]
+        for number in changed:
+            self.incoming.setdefault(number, HeldVersion(self.name, number))
+
+    def take_place(self, held: HeldVersion) -> list[Drop]:
+        """A version was loaded; the one whose place it takes, if any, is given up."""
+        old = self.versions.get(held.number)
+        self.incoming.pop(held.number, None)
+        self.versions[held.number] = held
+        if old is None or old is held or old.state not in (AVAILABLE, UNLOADING):
+            return []
+        self.replaced.append(old)
+        return [give_up(old)] if old.state == AVAILABLE else []
 
     def show_waiting(self, numbers: Collection[int], state: str = START) -> None:
         """Shows the versions that wait for their turn, and no others."""
@@ -154,9 +233,15 @@ class HeldModel:
             del self.versions[number]
 
     def view(self, obstacle: str) -> ServedModel:
-        """The model as the catalogue shows it."""
-        versions = tuple(held.view() for held in self.newest_first())
-        return ServedModel(self.name, versions, dict(self.labels), obstacle)
+        """The model as the catalogue shows it; the same object as long as nothing changes."""
+        if self.shown is None or self.shown.obstacle != obstacle:
+            versions = tuple(self._view(held) for held in self.newest_first())
+            self.shown = ServedModel(self.name, versions, dict(self.labels), obstacle, dict(self.pending_labels))
+        return self.shown
+
+    def _view(self, held: HeldVersion) -> Version:
+        version, incoming = held.view(), self.incoming.get(held.number)
+        return version if incoming is None or not incoming.error else replace(version, error=incoming.error)
 
     def describe_obstacle(self, folder: Path, specific: Collection[int]) -> str:
         """Why no version can be called, in a sentence.

@@ -1,15 +1,33 @@
 """The versions in memory. Each method is one step from one consistent state to the next; none waits for anything."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from service.engine.desired import Desired
-from service.engine.files import Fingerprint
-from service.engine.held import Drop, HeldModel, HeldVersion
+from service.engine.files import Identity
+from service.engine.held import Drop, Failure, HeldModel, HeldVersion
 from service.engine.interface import AVAILABLE, END, LOADING, START, UNLOADING, Description
 from service.engine.model import Model
 from service.engine.version_policy import Plan, plan
 from service.errors import ModelUnavailable
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load gave.
+
+    Attributes:
+        model: the version.
+        description: what its `model.json` says.
+        identity: of its folder, taken before it was read.
+        at: when it was loaded, in seconds since 1970.
+    """
+
+    model: Model
+    description: Description
+    identity: Identity | None
+    at: float
 
 
 class HeldModels:
@@ -23,13 +41,17 @@ class HeldModels:
 
     Attributes:
         lock: held for each step; whoever changes `desired.decisions` holds it too.
+        revision: another one after each step that may have changed the catalogue.
     """
 
     def __init__(self, desired: Desired) -> None:
         self.lock = threading.Lock()
+        self.revision = 0
         self._desired = desired
         self._models: dict[str, HeldModel] = {}
         self._callable: dict[tuple[str, int], Model] = {}
+        # Models that have changed since there was nothing to load of them.
+        self._changed: set[str] = set()
         self._is_holding = False
         self._is_closed = False
 
@@ -46,32 +68,26 @@ class HeldModels:
         """The version if it can be called; takes no lock."""
         return self._callable.get((name, number))
 
-    def failed(self, name: str) -> list[HeldVersion]:
-        """Versions of a model that could not be loaded."""
+    def names(self) -> list[str]:
+        """The models that are served, or should be."""
         with self.lock:
-            model = self._models.get(name)
-            return [held for held in model.within(END) if held.has_failed] if model else []
+            return sorted(self._models)
 
-    def note_disk(self, name: str, numbers: Sequence[int] | None, due: Iterable[HeldVersion]) -> list[Drop]:
-        """Takes note of what a model's folder holds.
-
-        Args:
-            name: the model's.
-            numbers: its versions, newest first; None if the folder cannot be read, which changes nothing.
-            due: failed versions that should be tried again now.
-
-        Returns:
-            What was given up for it.
-        """
+    def failed(self) -> list[HeldVersion]:
+        """Versions that could not be loaded."""
         with self.lock:
-            model = self._models.get(name)
-            if model is None:
-                return []
-            if numbers is not None:
-                model.on_disk = tuple(numbers)
-            for held in due:
-                held.is_due = True
-            return self._adjust(model)
+            return [held for model in self._models.values() for held in model.failed()]
+
+    def loadable(self) -> list[str]:
+        """Models of which something should be loaded, or kept that was given up."""
+        with self.lock:
+            models = [self._models[name] for name in self._changed if name in self._models]
+            self._changed = {
+                model.name
+                for model in models
+                if next(self._loadable(model), None) or any(held.is_going() for held in self._missing(model))
+            }
+            return sorted(self._changed)
 
     def take_next(self, name: str) -> tuple[HeldVersion | None, list[Drop]]:
         """The version of a model that should be loaded next, which is then LOADING, and what is given up before."""
@@ -81,9 +97,10 @@ class HeldModels:
                 return None, []
             self._revive(model)
             drops = self._adjust(model)
-            held = next((held for held in self._missing(model) if held.state in (START, END)), None)
+            held = next(self._loadable(model), None)
             if held is not None:
-                held.state = LOADING
+                held.state, held.folder = LOADING, model.on_disk[held.number].name
+                self._note_change(model)
             return held, drops
 
     def retiring(self, name: str) -> list[HeldVersion]:
@@ -92,25 +109,32 @@ class HeldModels:
             model = self._models.get(name)
             return [held for held in self._missing(model) if held.is_retiring] if model else []
 
+    def _loadable(self, model: HeldModel) -> Iterator[HeldVersion]:
+        yield from (held for held in self._missing(model) if held.state in (START, END))
+        yield from (held for held in model.incoming.values() if held.state == START or held.is_due)
+
     def _missing(self, model: HeldModel) -> list[HeldVersion]:
         return [model.versions.setdefault(number, HeldVersion(model.name, number)) for number in self._plan(model).load]
 
     def _revive(self, model: HeldModel) -> None:
         for held in self._missing(model):
-            if held.state == UNLOADING and not held.is_retiring:
+            if held.is_going():
                 held.state = AVAILABLE
 
-    def succeed(self, held: HeldVersion, model: Model, description: Description, loaded_at: float) -> list[Drop]:
+    def succeed(self, held: HeldVersion, loaded: Loaded) -> list[Drop]:
         """A version was loaded; says what is given up for it."""
         with self.lock:
-            held.note_success(model, description, loaded_at)
-            self._callable[held.name, held.number] = model
-            return self._adjust(self._models[held.name])
+            held.note_success(loaded.model, loaded.description, loaded.at)
+            held.identity = loaded.identity
+            model = self._models[held.name]
+            drops = model.take_place(held)
+            self._callable[held.name, held.number] = loaded.model
+            return [*drops, *self._adjust(model)]
 
-    def fail(self, held: HeldVersion, error: str, files: Fingerprint, now: float) -> tuple[bool, list[Drop]]:
+    def fail(self, held: HeldVersion, failure: Failure, now: float) -> tuple[bool, list[Drop]]:
         """A version could not be loaded; says whether there is any news in it, and what is given up."""
         with self.lock:
-            is_news = held.note_failure(error, files, now)
+            is_news = held.note_failure(failure, now)
             return is_news, self._adjust(self._models[held.name])
 
     def claim(self, drop: Drop) -> bool:
@@ -120,7 +144,8 @@ class HeldModels:
             if held.state != UNLOADING or held.is_retiring or held.drops != drop.ticket:
                 return False
             held.is_retiring = True
-            del self._callable[held.name, held.number]
+            if self._callable.get((held.name, held.number)) is held.model:
+                del self._callable[held.name, held.number]
             return True
 
     def end(self, held: HeldVersion) -> list[Drop]:
@@ -130,7 +155,10 @@ class HeldModels:
             held.state = END
             held.is_retiring = False
             held.closed.set()
-            return self._adjust(self._models[held.name])
+            model = self._models[held.name]
+            if held in model.replaced:
+                model.replaced.remove(held)
+            return self._adjust(model)
 
     def close(self) -> list[Drop]:
         """Gives up everything, for good, and names everything that is not closed yet."""
@@ -138,7 +166,8 @@ class HeldModels:
             self._is_closed, self._is_holding = True, False
             for model in list(self._models.values()):
                 self._adjust(model)
-            return [Drop(held, held.drops) for model in self._models.values() for held in model.within(UNLOADING)]
+            going = [held for model in self._models.values() for held in (*model.within(UNLOADING), *model.replaced)]
+            return [Drop(held, held.drops) for held in going]
 
     def _plan(self, model: HeldModel) -> Plan:
         if self._is_closed or self._desired.is_unloaded(model.name) or not self._desired.serves(model.name):
@@ -148,21 +177,31 @@ class HeldModels:
     def _plan_served(self, model: HeldModel) -> Plan:
         failed = {held.number for held in model.within(END) if held.has_failed and not held.is_due}
         labelled = self._desired.labels(model.name).values()
-        return plan(model.on_disk, self._desired.choice(model.name), labelled, model.numbers(AVAILABLE), failed)
+        on_disk = list(model.on_disk)
+        return plan(on_disk, self._desired.choice(model.name), labelled, model.numbers(AVAILABLE), failed)
+
+    def _note_change(self, model: HeldModel) -> None:
+        self.revision += 1
+        self._changed.add(model.name)
+        model.shown = None
 
     def _adjust(self, model: HeldModel) -> list[Drop]:
+        self._note_change(model)
         if self._is_holding:
             return []
         planned = self._plan(model)
         drops = model.drop(planned.keep)
+        model.note_changes(planned.keep)
         model.show_waiting(planned.load)
-        if self._desired.is_unloaded(model.name) and not model.versions:
+        is_unloaded = self._desired.is_unloaded(model.name)
+        if is_unloaded and not model.versions:
             model.show_waiting(self._plan_served(model).load, END)
         model.forget_ended()
         available = model.numbers(AVAILABLE)
-        wanted: Mapping[str, int] = self._desired.labels(model.name)
+        wanted = self._desired.labels(model.name)
         model.labels = {label: number for label, number in wanted.items() if number in available}
-        if available or self._desired.is_unloaded(model.name):
+        model.pending_labels = {} if is_unloaded else {key: wanted[key] for key in wanted if key not in model.labels}
+        if is_unloaded or (not planned.load and (available or model.is_broken())):
             model.is_awaited = False
         if model.is_idle() and not self._desired.serves(model.name):
             del self._models[model.name]

@@ -67,12 +67,14 @@ class ServedModel:
         versions: newest first, those included that could not be loaded or are being unloaded.
         labels: version numbers by label, e.g. `{"stable": 3}`.
         obstacle: why the service is not ready for the sake of this model, or "".
+        pending_labels: labels whose version is not loaded yet.
     """
 
     name: str
     versions: tuple[Version, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     obstacle: str = ""
+    pending_labels: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from service.engine.batcher import Batcher, never
 from service.engine.batching import Batching
 from service.engine.casualties import Casualties
-from service.engine.cpus import count_operation_threads
+from service.engine.cpus import count_cpus, count_operation_threads
 from service.engine.demand import Demand
 from service.engine.examined import Examined
 from service.engine.execution import Execution
@@ -78,11 +78,13 @@ class LocalEngine:
             self._loader,
             VersionSettings(
                 settings.model_repository, settings.models, Choice(settings.versions.latest), settings.poll_seconds,
-                config_path=settings.model_config, state_path=folder / STATE,
+                config_path=settings.model_config, state_path=folder / STATE, ready=settings.ready, loads=count_cpus(),
+                drain_seconds=2 * settings.timeout_seconds, demand=self._demand.of,
             ),
             Hooks(
                 self._note, self._batcher.retire, self._batcher.reinstate, on_load=self._metrics.loaded,
                 on_load_failure=lambda name, _: self._metrics.load_failed(name), on_unload=self._unloaded,
+                forgive=self._loader.forgive,
             ),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.engine.files import LARGEST_VERSION
+from service.engine.files import LARGEST_VERSION, read_regular
 from service.engine.interface import Choice
 from service.errors import InvalidSettings
 
@@ -65,7 +65,7 @@ def load_model_config(path: Path) -> dict[str, ModelConfig]:
         InvalidSettings: it cannot be read, or says something impossible; the sentence names the place.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise InvalidSettings(f"The model configuration {path} cannot be read: {error.strerror}.") from None
     except ValueError as error:

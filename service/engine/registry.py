@@ -7,9 +7,13 @@ from service.engine.decisions import Decisions
 from service.engine.desired import Desired
 from service.engine.held import Drop, HeldModel, HeldVersion
 from service.engine.held_models import HeldModels
-from service.engine.interface import AVAILABLE, Catalog, Choice
+from service.engine.interface import AVAILABLE, LOADING, Catalog, Choice
 from service.engine.labels import Labels
+from service.engine.repository import describe_problem
+from service.engine.scanner import Scan
+from service.engine.version_policy import choose
 from service.errors import UnknownModel
+from service.settings_parsers import Ready
 
 
 class Registry(HeldModels):
@@ -18,11 +22,14 @@ class Registry(HeldModels):
     Args:
         folder: the model repository.
         desired: what should be served.
+        ready: what must be served for the service to be ready.
     """
 
-    def __init__(self, folder: Path, desired: Desired) -> None:
+    def __init__(self, folder: Path, desired: Desired, ready: Ready) -> None:
         super().__init__(desired)
         self._folder = folder
+        self._ready = ready
+        self._problems: Mapping[str, str] = {}
         self._is_settled = False
         self._was_ready = False
 
@@ -30,40 +37,103 @@ class Registry(HeldModels):
         """What is served now."""
         with self.lock:
             models = {name: self._models[name].view(self._obstacle(name)) for name in sorted(self._models)}
-            self._was_ready |= bool(models) and not any(model.obstacle for model in models.values())
-            missing = not models and not self._was_ready
-            return Catalog(models, f"No models in {self._folder}. Publish one (dvc repro)." if missing else "")
+            obstacle = self._general_obstacle()
+            self._was_ready |= bool(models) and not obstacle and not any(model.obstacle for model in models.values())
+            return Catalog(models, obstacle, problems=self._problems)
+
+    def _general_obstacle(self) -> str:
+        problems = "; ".join(f"'{entry}': {sentence}" for entry, sentence in sorted(self._problems.items())[:3])
+        if self._ready.kind == "all" and problems:
+            return f"Not everything in {self._folder} can be served. {problems}"
+        absent = [name for name in self._ready.names if name not in self._models]
+        if absent:
+            return f"No model {', '.join(absent)} in {self._folder}, which KILN_READY names. {problems}".rstrip()
+        if self._was_ready:
+            return ""
+        if not self._models:
+            return f"No models in {self._folder}. {problems or 'Publish one (dvc repro).'}"
+        wanted = [model for name, model in self._models.items() if not self._desired.is_unloaded(name)]
+        if wanted and not any(self._is_missed(model) or model.numbers(AVAILABLE) for model in wanted):
+            return "No model could be loaded; GET /v1/models/NAME says why."
+        return ""
 
     def _obstacle(self, name: str) -> str:
-        model = self._models[name]
-        if not model.is_awaited:
+        """Why the service is not ready for the sake of a model, or ""."""
+        model, specific = self._models[name], self._desired.choice(name).specific
+        if self._desired.is_unloaded(name) or not self._is_missed(model):
             return ""
-        return model.describe_obstacle(self._folder / name, self._desired.choice(name).specific)
+        return self._describe_problem(model) or model.describe_obstacle(self._folder / name, specific)
 
-    def enlist(self, found: Collection[str] | None) -> list[str]:
-        """Takes up new models and forgets those that are gone.
+    def _describe_problem(self, model: HeldModel) -> str:
+        return "" if model.on_disk else describe_problem(self._problems, model.name)
+
+    def _is_missed(self, model: HeldModel) -> bool:
+        available = model.numbers(AVAILABLE)
+        if self._ready.kind == "names":
+            return model.name in self._ready.names and (not available or (model.is_awaited and not self._was_ready))
+        if self._ready.kind == "any":
+            return model.is_awaited and not self._describe_problem(model)
+        if model.is_awaited:
+            return True
+        # A version that appeared later is missed once it has failed, not while it is loaded beside the one that serves.
+        chosen = {*choose(list(model.on_disk), self._desired.choice(model.name)), *model.pending_labels.values()}
+        return not available or any(held.error and held.number in chosen for held in model.newest_first())
+
+    def sync(self, scan: Scan | None, due: Collection[HeldVersion]) -> list[Drop]:
+        """Takes note of what the repository holds: takes up new models, and forgets those that are gone.
 
         Args:
-            found: models in the repository, or None if it could not be read.
+            scan: what it holds, or None if it could not be read.
+            due: failed versions that should be tried again now.
 
         Returns:
-            The models whose versions should be looked at.
+            What was given up for it.
         """
         with self.lock:
             named = self._desired.names()
+            found = None if scan is None else scan.models()
             for name in [name for name in self._models if name not in named and name not in (found or [])]:
                 if self._models[name].is_idle() and (found is not None or not self._desired.serves(name)):
                     del self._models[name]
+                    self.revision += 1
             if not self._models and not self._was_ready:
                 self._is_settled = False
             for name in filter(self._desired.serves, named or found or ()):
-                self._models.setdefault(name, HeldModel(name, is_awaited=not self._is_settled))
-            return sorted(self._models)
-
-    def settle(self) -> None:
-        """The first look at the repository is over: models that appear from now on do not take readiness away."""
-        with self.lock:
+                self._add(name)
+            # Models that appear from now on do not take readiness away.
             self._is_settled |= bool(self._models)
+            if scan is not None and scan.problems != self._problems:
+                self._problems = scan.problems
+                self.revision += 1
+            for held in due:
+                held.is_due = True
+            changed = {held.name for held in due}
+            for name, model in self._models.items():
+                on_disk = None if scan is None else scan.versions.get(name)
+                if on_disk is not None and on_disk != model.on_disk:
+                    model.on_disk = on_disk
+                    changed.add(name)
+            return self._adjust_all(changed)
+
+    def adjust(self) -> list[Drop]:
+        """What is desired has changed; says what is given up for it."""
+        with self.lock:
+            return self._adjust_all(self._models)
+
+    def _adjust_all(self, names: Iterable[str]) -> list[Drop]:
+        return [drop for name in list(names) if name in self._models for drop in self._adjust(self._models[name])]
+
+    def _add(self, name: str) -> None:
+        if name not in self._models:
+            self._models[name] = HeldModel(name, is_awaited=not self._is_settled)
+            self._note_change(self._models[name])
+
+    def add(self, name: str) -> list[Drop]:
+        """Serves a model again that was unloaded, or one that appeared."""
+        with self.lock:
+            self._desired.decide_loaded(name)
+            self._add(name)
+            return self._adjust(self._models[name])
 
     def label(self, name: str, label: str, version: int | None) -> list[Drop]:
         """Points a label at an available version, or takes it away; says what is given up, which it had kept.
@@ -98,12 +168,6 @@ class Registry(HeldModels):
             self._desired.decide_unloaded(name)
             return self._adjust(model)
 
-    def welcome(self, name: str) -> None:
-        """Serves a model again that was unloaded, or one that appeared."""
-        with self.lock:
-            self._desired.decide_loaded(name)
-            self._models.setdefault(name, HeldModel(name, is_awaited=not self._is_settled))
-
     def describe_failure(self, name: str) -> str:
         """Why no version of a model is available, in a sentence; "" if one is."""
         with self.lock:
@@ -122,14 +186,13 @@ class Registry(HeldModels):
             return {number: held.error for number, held in states.items() if held.state != AVAILABLE}
 
     def missing_labels(self) -> dict[tuple[str, str], int]:
-        """Labels whose version is not available, of models that are served."""
+        """Labels whose version is not available, and not about to be, of models that are served."""
         with self.lock:
             return {
                 (name, label): number
                 for name, model in self._models.items()
-                if not self._desired.is_unloaded(name)
-                for label, number in self._desired.labels(name).items()
-                if label not in model.labels
+                for label, number in model.pending_labels.items()
+                if number not in self._plan(model).load and number not in model.numbers(LOADING)
             }
 
     def hold(self) -> Decisions:
@@ -142,6 +205,7 @@ class Registry(HeldModels):
         """Asks for exactly these models."""
         with self.lock:
             self._desired.decide_configured(choices, labels)
+            self._changed.update(self._models)
 
     def release(self, decisions: Decisions | None) -> list[Drop]:
         """Ends `hold`, and gives up at once what is not wanted any more.
@@ -152,4 +216,4 @@ class Registry(HeldModels):
         with self.lock:
             self._is_holding = False
             self._desired.decisions = decisions or self._desired.decisions
-            return [drop for model in list(self._models.values()) for drop in self._adjust(model)]
+            return self._adjust_all(self._models)

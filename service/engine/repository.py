@@ -74,6 +74,9 @@ class Repository:
         if chosen is None:
             if catalog.starting:
                 raise ModelUnavailable(f"{catalog.obstacle} Try again shortly.", RETRY_AFTER_SECONDS)
+            if label is not None and model is not None:
+                sentence = f"Label '{label}' of model '{name}' names version {number}, which is not there yet."
+                raise ModelUnavailable(f"{sentence} Try again later.", RETRY_AFTER_SECONDS)
             raise unknown(catalog, name, number)
         if chosen.state != AVAILABLE:
             self.engine.note_demand(name)
@@ -87,9 +90,11 @@ class Repository:
             UnknownModel: there is no such model or version.
             UnknownLabel: the model has no such label.
         """
-        model = self.engine.catalog().models.get(name)
+        catalog = self.engine.catalog()
+        model = catalog.models.get(name)
         if model is None or not model.versions:
-            raise UnknownModel(f"Could not find any versions of model {name}")
+            problem = describe_problem(catalog.problems, name)
+            raise UnknownModel(problem or f"Could not find any versions of model {name}")
         if label is not None:
             number = find_label(model, label)
         if number is None:
@@ -98,6 +103,10 @@ class Repository:
             if version.number == number:
                 return [version]
         raise UnknownModel(f"Could not find version {number} of model {name}")
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong in the model repository: a sentence by entry."""
+        return dict(self.engine.catalog().problems)
 
     def list_models(self) -> list[dict[str, Any]]:
         """Every model: its name, its versions, the signatures of the newest and what its `model.json` says."""
@@ -132,15 +141,16 @@ def choose(model: ServedModel, number: int | None) -> Version | None:
 
 
 def find_label(model: ServedModel, label: str) -> int:
-    """The version that a label stands for.
+    """The version that a label stands for, loaded or not.
 
     Raises:
         UnknownLabel: the model has no such label.
     """
-    if label not in model.labels:
+    number = model.labels.get(label, model.pending_labels.get(label))
+    if number is None:
         known = ", ".join(sorted(model.labels)) or "none"
         raise UnknownLabel(f"Unrecognized servable version label: {label}. Labels: {known}")
-    return model.labels[label]
+    return number
 
 
 def describe_request(name: str, number: int | None) -> str:
@@ -150,6 +160,9 @@ def describe_request(name: str, number: int | None) -> str:
 
 def unknown(catalog: Catalog, name: str, number: int | None) -> UnknownModel:
     """The error for a model or version that is not served."""
+    problem = describe_problem(catalog.problems, name) if name not in catalog.models else ""
+    if problem:
+        return UnknownModel(problem)
     if number is None or name not in catalog.models:
         served = f"Models: {', '.join(catalog.models) or 'none'}"
     else:
@@ -170,6 +183,13 @@ def unavailable(version: Version, wanted: str) -> ServiceError:
             f"GET /v1/models/{version.name} says why."
         )
     return ModelUnavailable(f"Model '{version.name}' is still being loaded. Try again shortly.", RETRY_AFTER_SECONDS)
+
+
+def describe_problem(problems: Mapping[str, str], name: str) -> str:
+    """Why an entry of the model repository is no model, in a sentence; "" where nothing is known of it."""
+    found = [entry for entry in sorted(problems) if entry == name or entry.startswith(f"{name}/")]
+    sentences = "; ".join(f"{entry}: {problems[entry]}" for entry in found)
+    return f"Model '{name}' is not served. {sentences}." if found else ""
 
 
 # What `GET /v1/models` repeats of a model's `model.json`.

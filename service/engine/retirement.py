@@ -2,14 +2,18 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from service.engine.attempt import Attempt
 from service.engine.held import Drop
 from service.engine.registry import Registry
-from service.engine.version_options import Clocks, Hooks
+from service.engine.version_options import Clocks, Hooks, VersionSettings
 
 logger = logging.getLogger(__name__)
+
+# How long the end of a process waits for calls and loads that hang.
+CLOSE_SECONDS = 2.0
 
 
 class Retirement:
@@ -19,16 +23,18 @@ class Retirement:
         registry: what is loaded.
         hooks: whom to tell.
         clocks: time.
-        grace_seconds: how long a dropped version still answers, since fronts may be decoding requests for it.
+        settings: how long a dropped version still answers, since front ends may be decoding requests for it, and how
+            long its last calls may take.
         publish: shows what has changed.
     """
 
     def __init__(
-        self, registry: Registry, hooks: Hooks, clocks: Clocks, grace_seconds: float, publish: Callable[[], None]
+        self, registry: Registry, hooks: Hooks, clocks: Clocks, settings: VersionSettings, publish: Callable[[], None]
     ) -> None:
         self._registry = registry
         self._hooks = hooks
-        self._grace_seconds = grace_seconds
+        self._grace_seconds = settings.grace_seconds
+        self._drain_seconds = settings.drain_seconds
         self._publish = publish
         self._stopping = threading.Event()
         self._pause = clocks.pause or self._stopping.wait
@@ -40,31 +46,42 @@ class Retirement:
             self._spawn(lambda: self.finish(drops))
 
     def finish(self, drops: Iterable[Drop]) -> None:
-        """Ends versions after their grace, and returns when their memory is given back."""
+        """Ends versions after their grace, and returns when their memory is given back, or a call of them hangs."""
         self._pause(self._grace_seconds)
-        for drop in drops:
-            self.end(drop)
+        self._end_all(drops, self._drain_seconds)
 
-    def end(self, drop: Drop) -> None:
-        """Ends a version now, unless it is wanted again or somebody else does."""
+    def _end_all(self, drops: Iterable[Drop], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        for drop in drops:
+            self.end(drop, max(deadline - time.monotonic(), 0.0))
+
+    def end(self, drop: Drop, seconds: float) -> None:
+        """Ends a version now, unless it is wanted again or somebody else does; its calls have so many seconds."""
         if not self._registry.claim(drop):
             return
         held = drop.held
         with Attempt() as attempt:
             # A failure here keeps the model open: memory that is lost is better than a call into memory that is gone.
-            self._hooks.retire(held.name, held.number)
-            held.model.close()
+            if self._hooks.retire(held.model, seconds):
+                held.model.close()
+            else:
+                logger.error(
+                    "A call of version %d of model '%s' does not end; its memory is not given back",
+                    held.number, held.name,
+                )  # fmt: skip
         if attempt.error is not None:
             logger.error("Closing version %d of model '%s' failed", held.number, held.name, exc_info=attempt.error)
         drops = self._registry.end(held)
         self._publish()
         self.start(drops)
-        self._hooks.on_unload(held.name, held.number)
+        if self._registry.find(held.name, held.number) is None:
+            self._hooks.on_unload(held.name, held.number)
         logger.info("Unloaded version %d of model '%s'", held.number, held.name)
 
-    def close(self, drops: Iterable[Drop]) -> None:
-        """Ends versions now, waits for those that others are ending, and lets nobody pause any more."""
+    def close(self, drops: list[Drop]) -> None:
+        """Ends versions now, waits a while for those that others are ending, and lets nobody pause any more."""
         self._stopping.set()
+        self._end_all(drops, CLOSE_SECONDS)
+        deadline = time.monotonic() + CLOSE_SECONDS
         for drop in drops:
-            self.end(drop)
-            drop.held.closed.wait()
+            drop.held.closed.wait(max(deadline - time.monotonic(), 0.0))

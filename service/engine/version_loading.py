@@ -1,18 +1,22 @@
-"""Brings a model's versions into memory, one at a time, and shows each step to the fronts."""
+"""Brings versions into memory, and shows each step to the front ends."""
 
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from service.engine.attempt import Attempt
-from service.engine.files import Fingerprint, list_versions, read_description, take_fingerprint
-from service.engine.held import Drop, HeldVersion
+from service.engine.desired import Desired
+from service.engine.files import check_version, read_description, take_fingerprint, take_identity
+from service.engine.held import Drop, Failure, HeldVersion
+from service.engine.held_models import Loaded
 from service.engine.interface import Catalog
+from service.engine.load_queue import LoadQueue
+from service.engine.model import Quarantined
 from service.engine.registry import Registry
 from service.engine.retirement import Retirement
-from service.engine.version_options import Clocks, Hooks, Load
+from service.engine.scanner import Scan, Scanner
+from service.engine.version_options import Clocks, Hooks, Load, VersionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +33,25 @@ class Publisher:
         self._registry = registry
         self._publish = publish
         self._publishing = threading.Lock()
+        self._revision = -1
         self._published: Catalog | None = None
+        self._has_failed = False
 
     def __call__(self) -> None:
-        """Publishes what is served now."""
+        """Publishes what is served now; where that fails, on a full disk say, the next call tries again."""
         with self._publishing:
+            revision = self._registry.revision
+            if revision == self._revision:
+                return
             catalog = self._registry.catalog()
-            if catalog != self._published:
-                self._publish(catalog)
-                self._published = catalog
+            with Attempt() as attempt:
+                if catalog != self._published:
+                    self._publish(catalog)
+            if attempt.error is None:
+                self._revision, self._published = revision, catalog
+            elif not self._has_failed:
+                logger.error("The catalogue cannot be published; it is tried again: %s", attempt.describe())
+            self._has_failed = attempt.error is not None
 
 
 class VersionLoading:
@@ -45,7 +59,7 @@ class VersionLoading:
 
     Args:
         load: see `Load`.
-        folder: the model repository.
+        settings: what to serve, and from where.
         registry: what is loaded.
         retirement: ends what is given up.
         publish: shows what has changed.
@@ -55,58 +69,68 @@ class VersionLoading:
     def __init__(
         self,
         load: Load,
-        folder: Path,
+        settings: VersionSettings,
         registry: Registry,
         retirement: Retirement,
         publish: Callable[[], None],
         told: tuple[Hooks, Clocks],
     ) -> None:
         self._make = load
-        self._folder = folder
+        self._folder = settings.folder
         self._registry = registry
         self._retirement = retirement
         self._publish = publish
         self._hooks, self._clocks = told
-        self._updating: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        # One load at a time: each takes all cores, and memory for what it leaves behind.
-        self.loading = threading.Lock()
+        self.scanner = Scanner(settings.folder)
+        self.queue = LoadQueue(self._load_next, settings.loads, settings.demand, self._clocks)
+        self._looking = threading.Lock()
 
     def show(self, drops: list[Drop]) -> None:
         """Publishes what has changed, and lets what was given up end in the background."""
         self._publish()
         self._retirement.start(drops)
 
-    def look(self, name: str, *, retry: bool = False) -> None:
-        """Looks at a model's folder.
+    def look(self, desired: Desired, retry: Collection[str] = ()) -> Scan | None:
+        """Looks at the configuration file and the repository once, and begins to load what is new.
 
         Args:
-            name: the model's.
-            retry: whether to try failed versions again even if their time has not come.
+            desired: what should be served.
+            retry: models whose failed versions are tried again even if their time has not come.
+
+        Returns:
+            What the repository holds, or None if it cannot be read.
         """
-        numbers = list_versions(self._folder / name)
-        now = self._clocks.monotonic()
-        failed = [] if numbers is None else self._registry.failed(name)
-        due = [held for held in failed if retry or held.retry_at <= now or self._differs(held)]
-        drops = self._registry.note_disk(name, numbers, due)
-        if drops:
+        with self._looking:
+            drops = self._registry.adjust() if desired.config.poll() else []
+            scan = self.scanner.scan()
+            due = [] if scan is None else self._due(scan, retry)
+            drops += self._registry.sync(scan, due)
             self.show(drops)
+        self.queue.add(self._registry.loadable())
+        return scan
 
-    def _differs(self, held: HeldVersion) -> bool:
-        return take_fingerprint(self._path(held)) != held.files
+    def finish(self, name: str) -> None:
+        """Waits until nothing of a model is left to load, also of what has to be closed before it is loaded again."""
+        self.queue.wait([name])
+        while retiring := self._registry.retiring(name):
+            for held in retiring:
+                held.closed.wait()
+            self.queue.add([name])
+            self.queue.wait([name])
 
-    def update(self, name: str, *, patient: bool = False) -> None:
-        """Loads a model's versions until nothing is left to load.
-
-        Args:
-            name: the model's.
-            patient: whether to wait for a version that is being closed, to load it again.
-        """
-        while True:
-            with self._updating[name]:
-                while self._load_next(name):
-                    pass
-            if not patient or not self._wait(name):
-                return
+    def _due(self, scan: Scan, retry: Collection[str]) -> list[HeldVersion]:
+        failed = [held for held in self._registry.failed() if held.number in scan.versions.get(held.name, {})]
+        files = self.scanner.fingerprints([self._path(held) for held in failed])
+        now = self._clocks.monotonic()
+        due = []
+        for held in failed:
+            path = self._path(held)
+            is_wanted = held.name in retry or (path in files and files[path] != held.files)
+            if is_wanted:
+                self._hooks.forgive(held.name, held.number)
+            if is_wanted or held.retry_at <= now:
+                due.append(held)
+        return due
 
     def _load_next(self, name: str) -> bool:
         held, drops = self._registry.take_next(name)
@@ -116,38 +140,38 @@ class VersionLoading:
         self._load(held)
         return True
 
-    def _wait(self, name: str) -> bool:
-        retiring = self._registry.retiring(name)
-        for held in retiring:
-            held.closed.wait()
-        return bool(retiring)
-
     def _load(self, held: HeldVersion) -> None:
         path = self._path(held)
         files = take_fingerprint(path)
-        with self.loading:
-            started = self._clocks.monotonic()
-            with Attempt() as attempt:
-                self._registry.check_open()
-                model = self._make(path, held.name, held.number)
-            seconds = self._clocks.monotonic() - started
-            if attempt.error is None:
-                self._hooks.reinstate(held.name, held.number)
-                drops = self._registry.succeed(held, model, read_description(path), self._clocks.time())
+        if not held.failures and self._registry.find(held.name, held.number) is not None:
+            # What its predecessor under the same number has done is not its fault.
+            self._hooks.forgive(held.name, held.number)
+        started = self._clocks.monotonic()
+        with Attempt() as attempt:
+            check_version(path)
+            identity = take_identity(path)
+            model = self._make(path, held.name, held.number)
+            loaded = Loaded(model, read_description(path), identity, self._clocks.time())
         if attempt.error is not None:
-            self._report(held, attempt, files)
+            self._report(held, Failure(explain(attempt), files, isinstance(attempt.error, Quarantined)))
             return
-        self.show(drops)
+        seconds = self._clocks.monotonic() - started
+        self._hooks.reinstate(held.name, held.number)
+        self.show(self._registry.succeed(held, loaded))
         self._hooks.on_load(held.name, held.number, seconds)
         logger.info("Loaded version %d of model '%s' in %.1f s", held.number, held.name, seconds)
 
-    def _report(self, held: HeldVersion, attempt: Attempt, files: Fingerprint) -> None:
-        error = attempt.describe()
-        is_news, drops = self._registry.fail(held, error, files, self._clocks.monotonic())
+    def _report(self, held: HeldVersion, failure: Failure) -> None:
+        is_news, drops = self._registry.fail(held, failure, self._clocks.monotonic())
         self.show(drops)
         self._hooks.on_load_failure(held.name, held.number)
         if is_news:
-            logger.error("Version %d of model '%s' cannot be loaded: %s", held.number, held.name, error)
+            logger.error("Version %d of model '%s' cannot be loaded: %s", held.number, held.name, failure.error)
 
     def _path(self, held: HeldVersion) -> Path:
-        return self._folder / held.name / str(held.number)
+        return self._folder / held.name / held.folder
+
+
+def explain(attempt: Attempt) -> str:
+    """Why a version cannot be loaded, in a sentence."""
+    return str(attempt.error) if isinstance(attempt.error, Quarantined) else attempt.describe()

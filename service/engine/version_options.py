@@ -8,9 +8,15 @@ from pathlib import Path
 
 from service.engine.interface import Catalog, Choice
 from service.engine.model import Model
+from service.settings_parsers import Ready
 
 # Loads and warms up a version from its folder, given the model's name and the version's number; may raise anything.
 Load = Callable[[Path, str, int], Model]
+
+
+def no_demand(_name: str) -> float:
+    """No model is asked for more than another."""
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,10 @@ class VersionSettings:
         grace_seconds: how long a version that was replaced answers requests that are on their way to it.
         config_path: the TOML file with versions, labels and batching of single models, or None.
         state_path: the file that remembers what was decided at run time, or None.
+        ready: what must be served for the service to be ready.
+        loads: how many versions are loaded at a time.
+        demand: how much a model is asked for; the larger, the sooner it is loaded.
+        drain_seconds: how long to wait for the last calls of a version; one that still has some is never closed.
     """
 
     folder: Path
@@ -34,6 +44,10 @@ class VersionSettings:
     grace_seconds: float = 2.0
     config_path: Path | None = None
     state_path: Path | None = None
+    ready: Ready = field(default_factory=Ready)
+    loads: int = 1
+    demand: Callable[[str], float] = no_demand
+    drain_seconds: float = 60.0
 
 
 def ignore(*_: object) -> None:
@@ -46,25 +60,27 @@ class Hooks:
 
     Attributes:
         publish: called with the catalogue after each change of it.
-        retire: called with name and number once `find` gives the version no more; returns when no call of it is
-            running or can start any more, after which the model is closed.
+        retire: called with a model once `find` gives it no more, and with the seconds to wait; returns whether no call
+            of it is running or can start any more, after which it is closed.
         reinstate: called with name and number before `find` gives a version, which may have been retired before.
         on_load: name, number and seconds of a load that succeeded.
         on_load_failure: name and number of one that did not.
         on_unload: name and number of a version whose memory was given back.
+        forgive: name and number of a failed version that is tried again by hand, or because its files changed.
     """
 
     publish: Callable[[Catalog], None]
-    retire: Callable[[str, int], None]
+    retire: Callable[[Model, float], bool]
     reinstate: Callable[[str, int], None] = ignore
     on_load: Callable[[str, int, float], None] = ignore
     on_load_failure: Callable[[str, int], None] = ignore
     on_unload: Callable[[str, int], None] = ignore
+    forgive: Callable[[str, int], None] = ignore
 
 
 def run_in_thread(work: Callable[[], None]) -> None:
     """Runs work in the background."""
-    threading.Thread(target=work, name="retire", daemon=True).start()
+    threading.Thread(target=work, name="versions", daemon=True).start()
 
 
 @dataclass(frozen=True)
@@ -76,9 +92,11 @@ class Clocks:
         time: seconds since 1970.
         pause: waits for so many seconds, or less when the manager is being closed; None for a real pause.
         spawn: runs work in the background.
+        spawn_load: runs a load in the background.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     time: Callable[[], float] = time.time
     pause: Callable[[float], object] | None = None
     spawn: Callable[[Callable[[], None]], None] = run_in_thread
+    spawn_load: Callable[[Callable[[], None]], None] = run_in_thread

@@ -4,17 +4,23 @@ What is served, in short:
 
 - A model's policy says which of its versions: the n newest that can be loaded, all, or specific ones. The settings give
   the default, the configuration file says more of single models, and `configure` overrides both until the service ends.
+- Several models are loaded at a time, those in demand first; a load that takes long keeps neither the others nor the
+  looking for new versions waiting.
 - A new version is loaded and warmed up beside the old one. It becomes AVAILABLE in the same catalogue in which the old
-  one turns UNLOADING; that one still answers for a time of grace, and is closed when its last call has ended.
+  one turns UNLOADING; that one still answers for a time of grace, and is closed when its last call has ended. A call
+  that does not end keeps it open for ever, but nothing else.
 - A version that cannot be loaded counts as if it were not there, so the next older one serves; it is tried again, at
-  growing intervals, and at once when its files change. A loaded version never changes, whatever becomes of its folder.
+  growing intervals, and at once when its files change. One in quarantine is tried again by hand or when they change.
+- A version whose folder was replaced under the same number is loaded beside the old one, which serves until then.
 - The last available version of a model stays until it is unloaded by hand or `configure` leaves the model out, even if
   its folder vanishes. A model folder that is missing or cannot be read changes nothing, as in TensorFlow Serving; one
   that has lost all its versions does what TensorFlow Serving does with `servable_versions_always_present`.
 - A version that a label points to is loaded, and kept, beside those that the policy chooses, even if its folder
   vanishes: publishing version 4 does not take version 3 from those who ask for `stable`.
-- The service is ready when every model found at the start, or named in the settings, has an available version. Models
-  that appear later, and unloading by hand, do not take readiness away.
+- An entry of the repository that cannot be read, never answers or lies in the wrong place is a problem of its own.
+- The service is ready when every model found at the start, or named in the settings, has the versions that its policy
+  and its labels ask for, or could not be loaded at the first try (`KILN_READY` can ask for more). Models that appear
+  later, and unloading by hand, do not take readiness away.
 
 Source:
     TensorFlow Serving, `file_system_storage_path_source.cc`, for folders that vanish.
@@ -26,11 +32,10 @@ import threading
 from service.engine.administration import Administration
 from service.engine.attempt import Attempt
 from service.engine.desired import Desired
-from service.engine.files import list_models
 from service.engine.interface import Catalog
 from service.engine.model_config import BatchingConfig
 from service.engine.registry import Registry
-from service.engine.retirement import Retirement
+from service.engine.retirement import CLOSE_SECONDS, Retirement
 from service.engine.version_loading import Publisher, VersionLoading
 from service.engine.version_options import Clocks, Hooks, Load, VersionSettings
 
@@ -58,13 +63,10 @@ class Versions:
         clocks = clocks or Clocks()
         self._settings = settings
         self._desired = Desired(settings)
-        self._registry = Registry(settings.folder, self._desired)
+        self._registry = Registry(settings.folder, self._desired, settings.ready)
         self._publish = Publisher(self._registry, hooks.publish)
-        self._retirement = Retirement(self._registry, hooks, clocks, settings.grace_seconds, self._publish)
-        self._loading = VersionLoading(
-            load, settings.folder, self._registry, self._retirement, self._publish, (hooks, clocks)
-        )
-        self._scanning = threading.Lock()
+        self._retirement = Retirement(self._registry, hooks, clocks, settings, self._publish)
+        self._loading = VersionLoading(load, settings, self._registry, self._retirement, self._publish, (hooks, clocks))
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._labels_reported: dict[tuple[str, str], int] = {}
@@ -92,26 +94,23 @@ class Versions:
     def _poll(self) -> None:
         while not self._stopping.is_set():
             with Attempt() as attempt:
-                self.scan()
+                self.look()
             if attempt.error is not None:
                 logger.error("Looking for versions failed; it is tried again", exc_info=attempt.error)
             if not self._settings.poll_seconds or self._stopping.wait(self._settings.poll_seconds):
                 return
 
+    def look(self) -> None:
+        """Looks at the configuration file and the repository once, and begins to load what is new."""
+        self._loading.look(self._desired)
+        self._report_strangers(self._registry.names())
+        self._report_labels()
+
     def scan(self) -> None:
-        """Looks at the configuration file and the repository once, and returns when what is new is loaded."""
-        with self._scanning:
-            self._desired.config.poll()
-            names = self._registry.enlist(list_models(self._settings.folder))
-            for name in names:
-                self._loading.look(name)
-            self._publish()
-            self._report_strangers(names)
-            for name in names:
-                self._loading.update(name)
-            self._registry.settle()
-            self._publish()
-            self._report_labels()
+        """The same, but returns when what is new is loaded."""
+        self.look()
+        self._loading.queue.wait()
+        self._report_labels()
 
     def _report_strangers(self, names: list[str]) -> None:
         strangers = sorted(set(self._desired.config.models).difference(names))
@@ -133,13 +132,13 @@ class Versions:
         self._labels_reported = missing
 
     def close(self) -> None:
-        """Stops looking for versions and closes everything; `load` and the others refuse from then on."""
+        """Stops looking for versions and closes everything; `load` and the others refuse from then on.
+
+        A load or a call that hangs is not waited for.
+        """
         self._stopping.set()
         drops = self._registry.close()
         self._publish()
         self._retirement.close(drops)
-        if self._thread is not None:
-            self._thread.join()
-        with self._loading.loading:
-            drops = self._registry.close()
-        self._retirement.close(drops)
+        self._loading.queue.wait(seconds=CLOSE_SECONDS)
+        self._retirement.close(self._registry.close())

@@ -75,7 +75,7 @@ def add_model_routes(routes: Blueprint, repository: Repository) -> None:
 
     @routes.get("")
     def models() -> Response:
-        return json_response({"models": repository.list_models()})
+        return json_response({"models": repository.list_models(), "problems": repository.problems()})
 
     @routes.get("/<model:model>")
     @routes.get("/<model:model>/versions/<version:version>")

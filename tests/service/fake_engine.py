@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from service.engine.files import find_models, find_versions, is_model_name, read_description
+from service.engine.files import read_description
 from service.engine.interface import AVAILABLE, END, LOADING, Catalog, Choice, ServedModel, Statistics, Version
 from service.engine.repository import Repository
+from service.engine.scanner import Scan, Scanner
 from service.errors import InvalidConfiguration, ModelUnavailable, UnknownModel
 
 
@@ -36,7 +37,7 @@ class FakeEngine:
         self._make = load
         self._latest = latest
         self._objects = {}
-        self._models = {name: self._find(name) for name in names or find_models(folder)}
+        self._models = {name: self._find(name) for name in names or self._scan().models()}
         if loaded:
             self.load_all()
 
@@ -62,7 +63,7 @@ class FakeEngine:
         return {name: outputs[name] for name in call.outputs or outputs}
 
     def load(self, model: str) -> None:
-        if not is_model_name(model) or not find_versions(self.folder / model):
+        if model not in self._scan().models():
             raise UnknownModel(f"There is no version of a model in {self.folder / model}")
         self._models[model] = dataclasses.replace(self._find(model), labels=self._labels(model))
         self._load(model)
@@ -111,13 +112,16 @@ class FakeEngine:
             for name, number in self._objects
         ]  # fmt: skip
 
+    def _scan(self) -> Scan:
+        return Scanner(self.folder).scan() or Scan()
+
     def _labels(self, model: str) -> Mapping[str, int]:
         if model not in self._models:
             return {}
         return self._models[model].labels
 
     def _find(self, name: str, choice: Choice | None = None) -> ServedModel:
-        numbers = find_versions(self.folder / name)
+        numbers = list(self._scan().versions.get(name, {}))
         choice = choice or Choice(self._latest)
         chosen = choice.specific or numbers[: choice.latest or len(numbers)]
         versions = tuple(

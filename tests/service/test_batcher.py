@@ -10,7 +10,7 @@ from service.engine.batcher import OVERDUE_SECONDS
 from service.engine.batching import count_rows, describe_obstacle
 from service.engine.interface import BatchingState
 from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull
-from tests.service.engine_bench import SECONDS, SIGNATURES, Bench, make_call, rows, signature, spec
+from tests.service.engine_bench import SECONDS, SIGNATURES, Bench, NumpyModel, make_call, rows, signature, spec
 
 
 def test_a_request_starts_at_once_where_nothing_runs():
@@ -344,14 +344,14 @@ def test_retiring_refuses_what_comes_and_waits_for_what_is_there():
     queued = bench.ask(rows(2))
     retired = threading.Event()
 
+    model = bench.models.pop("m")
+
     def retire():
-        bench.batcher.retire("m", 1)
+        assert bench.batcher.retire(model, SECONDS)
         retired.set()
 
     thread = threading.Thread(target=retire)
     thread.start()
-    while ("m", 1) not in bench.batcher._retired:
-        time.sleep(0)
     assert type(bench.ask(rows(3)).value) is ModelUnavailable
     assert not retired.is_set()
     bench.execution.run(batch)
@@ -360,16 +360,32 @@ def test_retiring_refuses_what_comes_and_waits_for_what_is_there():
     thread.join()
     assert before.wait()
     assert queued.wait()
+    bench.models["m"] = model
     bench.batcher.reinstate("m", 1)
     after = bench.ask(rows(4))
     bench.run()
     assert after.wait()["y"].tolist() == [[8, 9]]
 
 
+def test_a_model_that_took_anothers_place_gets_the_new_requests_while_the_old_one_answers_its_own():
+    bench = Bench(most_calls=9)
+    before, old = bench.ask(rows(1)), bench.model
+    batch = bench.batcher.take()
+    bench.models["m"] = NumpyModel()
+    after = bench.ask(rows(2))
+    assert not bench.batcher.retire(old, 0.0)
+    bench.run()
+    assert after.wait()
+    assert len(bench.model.calls) == 1
+    bench.execution.run(batch)
+    assert before.wait()
+    assert bench.batcher.retire(old, 0.0)
+
+
 def test_retiring_ends_where_the_last_request_ran_out_of_time():
     bench = Bench()
     late = bench.ask(rows(1), seconds=0.001)
-    thread = threading.Thread(target=bench.batcher.retire, args=("m", 1), daemon=True)
+    thread = threading.Thread(target=bench.batcher.retire, args=(bench.model, SECONDS), daemon=True)
     thread.start()
     time.sleep(0.002)
     assert bench.batcher.take() is None

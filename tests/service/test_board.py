@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.engine.board import STARTING, Board
-from service.engine.files import is_model_name, list_models, read_description
+from service.engine.files import is_model_name, read_description
 from service.engine.interface import AVAILABLE, END, LOADING, START, UNLOADING, Catalog, ServedModel, Version
+from service.engine.scanner import Scanner
 from service.engine.signature import DTYPES, Signature, TensorSpec
 
 SECONDS = 30
@@ -170,5 +171,7 @@ def test_a_folder_whose_name_is_no_text_is_no_model(tmp_path):
     assert not is_model_name(name)
     (tmp_path / name / "1").mkdir(parents=True)
     (tmp_path / name / "1" / "saved_model.pb").touch()
-    assert list_models(tmp_path) == []
-    orjson.dumps(list_models(tmp_path))
+    scan = Scanner(tmp_path).scan()
+    assert scan.models() == []
+    assert "cannot be reached" in scan.problems["\\udcff"]
+    orjson.dumps(scan.problems)

@@ -185,7 +185,7 @@ def test_retiring_waits_until_the_model_is_not_needed_any_more():
     retired = threading.Event()
 
     def retire():
-        bench.batcher.retire("m", 1)
+        assert bench.batcher.retire(bench.model, SECONDS)
         # The model's memory is gone from here on.
         del bench.model.signatures
         retired.set()

@@ -1,5 +1,6 @@
 """Status, metadata, the list of models, probes, metrics, request ids and logs."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -83,7 +84,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(models
 
 def test_an_empty_repository_is_not_ready_and_says_what_to_do(tmp_path, fake_model):
     client = create_app(Settings(), fake_repository(tmp_path / "nothing", fake_model)).test_client()
-    assert client.get("/v1/models").get_json() == {"models": []}
+    assert client.get("/v1/models").get_json() == {"models": [], "problems": {}}
     assert "Publish one" in client.get("/v2/health/ready").get_json()["reason"]
 
 
@@ -95,7 +96,7 @@ def test_a_named_model_that_is_not_there_keeps_the_service_from_being_ready(mode
 
 
 def test_versions_are_numbers_with_a_saved_model(models, fake_model, make_version):
-    for name in ("latest", "03", "-1", "1.5"):
+    for name in ("latest", "02", "-1", "1.5"):
         make_version(models / "echo", name)
     (models / "echo" / "9").mkdir()
     make_version(models / ".staging", 1)
@@ -103,6 +104,36 @@ def test_versions_are_numbers_with_a_saved_model(models, fake_model, make_versio
     repository = fake_repository(models, fake_model, latest=0)
     assert [version.number for version in repository.versions("echo")] == [2, 1]
     assert [model["name"] for model in repository.list_models()] == ["echo", "named"]
+
+
+def test_an_entry_that_is_no_model_says_why(client, repository):
+    problems = {"flat": "move the files to flat/1", "m/v1": "rename it", "m/v2": "rename it too"}
+    catalog = dataclasses.replace(repository.engine.catalog(), problems=problems)
+    repository.engine.catalog = lambda: catalog
+    assert client.get("/v1/models").get_json()["problems"] == problems
+    sentences = {
+        "flat": "Model 'flat' is not served. flat: move the files to flat/1.",
+        "m": "Model 'm' is not served. m/v1: rename it; m/v2: rename it too.",
+    }
+    for name, sentence in sentences.items():
+        for response in (client.get(f"/v1/models/{name}"), client.post(f"/v1/models/{name}:predict", json={})):
+            assert (response.status_code, response.get_json()) == (404, {"error": sentence})
+
+
+def test_a_label_that_is_known_and_not_loaded_yet_is_503(client, repository):
+    catalog = repository.engine.catalog()
+    model = dataclasses.replace(catalog.models["echo"], pending_labels={"next": 9})
+    catalog = dataclasses.replace(catalog, models=catalog.models | {"echo": model})
+    repository.engine.catalog = lambda: catalog
+    answers = [
+        client.get("/v1/models/echo/labels/next/metadata"),
+        client.post("/v1/models/echo/labels/next:predict", json={"instances": [[1, 2, 3]]}),
+    ]
+    sentence = "Label 'next' of model 'echo' names version 9, which is not there yet. Try again later."
+    for response in answers:
+        assert (response.status_code, response.get_json()["error"]) == (503, sentence)
+        assert response.headers["Retry-After"] == "2"
+    assert client.get("/v1/models/echo/labels/next").status_code == 404
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\udcff"])

@@ -9,7 +9,6 @@ import pytest
 
 from service.app import create_app
 from service.engine.cpus import count_cpus
-from service.engine.files import find_models
 from service.engine.loaded_model import clean
 from service.engine.loader import SavedModelLoader
 from service.engine.model import InvalidInput
@@ -198,7 +197,6 @@ def test_a_version_that_refuses_its_own_warm_up_is_not_served(saved, tmp_path):
     (tmp_path / "cut" / "1").mkdir(parents=True)
     content = (saved / "old" / "5" / "saved_model.pb").read_bytes()
     (tmp_path / "cut" / "1" / "saved_model.pb").write_bytes(content[:-100])
-    assert find_models(tmp_path) == ["cut", "empty", "foreign"]
     for name, sentence in (("cut", "cut short"), ("empty", "holds no graph"), ("foreign", "has the inputs")):
         with pytest.raises(ValueError, match=sentence):
             SavedModelLoader(threads=1)(tmp_path / name / "1", name, 1)

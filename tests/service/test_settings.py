@@ -118,8 +118,18 @@ def test_the_announcement_names_what_is_not_served(models, fake_model, make_vers
     repository = fake_repository(models, fake_model, ("bad",))
     assert describe(Settings(), repository) == [
         "Not served: bad: version 1 is in state END",
+        "Not served: bad version 1: OSError: variables are missing",
         "Kiln listens on http://127.0.0.1:8080 without a model to serve.",
     ]
+
+
+def test_the_announcement_names_entries_that_are_no_models_without_control_characters(models, fake_model):
+    repository = fake_repository(models, fake_model)
+    problems = {"flat": "needs a folder", "a": "is not\x1b[31m good"}
+    catalog = dataclasses.replace(repository.engine.catalog(), problems=problems)
+    repository.engine.catalog = lambda: catalog
+    lines = describe(Settings(), repository)
+    assert lines[:2] == ["Not served: flat: needs a folder", "Not served: a: is not\\x1b[31m good"]
 
 
 def test_whole_numbers_lose_their_point():

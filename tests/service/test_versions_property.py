@@ -55,6 +55,12 @@ class Repository(RuleBasedStateMachine):
         if (self.bench.folder / name / str(number)).exists():
             (self.bench.folder / name / str(number) / "broken").write_text("spoilt")
 
+    @rule(name=NAMES, number=NUMBERS, broken=st.sampled_from(["", "", "no"]))
+    def replace(self, name, number, broken):
+        if (self.bench.folder / name / str(number)).exists():
+            self.bench.remove(name, number)
+            self.bench.publish(name, number, broken=broken)
+
     @rule(name=NAMES, number=NUMBERS)
     def remove_version(self, name, number):
         if (self.bench.folder / name / str(number)).exists():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,17 +23,21 @@ class ThreadedBench(Bench):
         self.go_on.set()
         self.is_loading = threading.Event()
         self.has_loaded = threading.Event()
+        self.hanging = {"m", "other"}
         self.on_retire = lambda *_: None
         versions = super().make()
         versions._retirement._spawn = Clocks().spawn
         return versions
+
+    def spawn_load(self, work):
+        Clocks().spawn_load(work)
 
     def take(self, catalog):
         self.catalogs.append(catalog)
 
     def load(self, path, name, number):
         self.is_loading.set()
-        assert self.go_on.wait(SECONDS)
+        assert name not in self.hanging or self.go_on.wait(SECONDS)
         return super().load(path, name, number)
 
     def note(self, event, name, number):
@@ -186,7 +191,7 @@ def test_the_thread_looks_again_and_again_whatever_goes_wrong(bench, caplog):
     bench.has_loaded.clear()
     bench.publish("m", 2)
     assert bench.has_loaded.wait(SECONDS)
-    assert "Looking for versions failed; it is tried again" in caplog.messages
+    assert caplog.messages == ["The catalogue cannot be published; it is tried again: OSError: no space left"]
 
 
 def test_closing_waits_for_a_load_and_closes_what_it_brings(bench, pool):
@@ -201,3 +206,51 @@ def test_closing_waits_for_a_load_and_closes_what_it_brings(bench, pool):
     assert asking.exception(SECONDS) is not None
     assert [model.closings for _, model in bench.loaded] == [1]
     assert bench.versions.find("m", 1) is None
+
+
+def test_a_load_that_hangs_hides_no_new_model_and_no_new_version(tmp_path):
+    bench = ThreadedBench(tmp_path, poll_seconds=0.01, grace_seconds=0, loads=2)
+    bench.publish("m", 1)
+    bench.publish("other", 1)
+    bench.hanging = {"m"}
+    bench.go_on.clear()
+    bench.versions.start()
+    wait_for(lambda: bench.catalogs and bench.available("other") == [1])
+    bench.publish("other", 2)
+    bench.publish("new", 1)
+    wait_for(lambda: 2 in bench.available("other") and bench.available("new") == [1])
+    assert bench.states("m") == {1: LOADING}
+    bench.versions.unload("other")
+    bench.versions.set_label("new", "stable", 1)
+    # Not even the end waits for it.
+    started = time.monotonic()
+    bench.versions.close()
+    assert time.monotonic() - started < SECONDS / 2
+    bench.go_on.set()
+    wait_for(lambda: len(bench.loaded) == 4 and all(model.closings == 1 for _, model in bench.loaded))
+
+
+def test_a_call_that_hangs_keeps_no_unloading_waiting_for_ever(tmp_path, caplog):
+    bench = ThreadedBench(tmp_path, poll_seconds=0, grace_seconds=0, drain_seconds=0.05)
+    waits = []
+    bench.publish("m", 1)
+    bench.versions.scan()
+
+    def hang(_model, seconds):
+        waits.append(seconds)
+        return False
+
+    bench.versions._retirement._hooks = dataclasses.replace(bench.versions._retirement._hooks, retire=hang)
+    bench.versions.unload("m")
+    assert 0 <= waits[0] <= 0.05
+    assert [model.closings for _, model in bench.loaded] == [0]
+    assert "A call of version 1 of model 'm' does not end; its memory is not given back" in caplog.messages
+    bench.versions.load("m")
+    assert bench.available() == [1]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

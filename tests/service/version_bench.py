@@ -15,7 +15,8 @@ class FakeModel:
     signatures = {}  # noqa: RUF012
     batching = {}  # noqa: RUF012
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str, number: int) -> None:
+        self.key = (name, number)
         self.content = (path / "saved_model.pb").read_text()
         self.closings = 0
 
@@ -36,6 +37,8 @@ class Bench:
         self.loaded = []
         self.pauses = []
         self.background = []
+        self.forgiven = []
+        self.loads = []
         self.on_load = lambda *_: None
         self.folder.mkdir(exist_ok=True)
         self.versions = self.make()
@@ -44,14 +47,23 @@ class Bench:
         settings = VersionSettings(self.folder, state_path=self.run_folder / "decisions.json", **self.settings)
         hooks = Hooks(
             publish=self.take,
-            retire=lambda name, number: self.note("retire", name, number),
+            retire=self.retire,
             reinstate=lambda name, number: self.note("reinstate", name, number),
             on_load=lambda name, number, _: self.note("loaded", name, number),
             on_load_failure=lambda name, number: self.note("failed", name, number),
             on_unload=lambda name, number: self.note("unloaded", name, number),
+            forgive=lambda name, number: self.forgiven.append((name, number)),
         )
-        clocks = Clocks(lambda: self.now, lambda: 1.7e9, self.pauses.append, self.background.append)
+        clocks = Clocks(lambda: self.now, lambda: 1.7e9, self.pauses.append, self.background.append, self.spawn_load)
         return Versions(self.load, settings, hooks, clocks)
+
+    def spawn_load(self, work):
+        """Runs a load at once, after the one that asks for it."""
+        self.loads.append(work)
+        if len(self.loads) == 1:
+            while self.loads:
+                self.loads[0]()
+                del self.loads[0]
 
     def take(self, catalog):
         """Takes a catalogue, which must be true in itself and of the models in memory."""
@@ -73,14 +85,17 @@ class Bench:
         self.on_load(name, number)
         if (path / "broken").exists():
             raise OSError((path / "broken").read_text())
-        model = FakeModel(path)
+        model = FakeModel(path, name, number)
         self.loaded.append(((name, number), model))
         return model
 
+    def retire(self, model, seconds):
+        assert seconds >= 0
+        assert self.versions.find(*model.key) is not model
+        self.note("retire", *model.key)
+        return True
+
     def note(self, event, name, number):
-        model = self.versions.find(name, number)
-        if event == "retire":
-            assert model is None
         self.events.append((event, name, number))
 
     def publish(self, name, *numbers, broken="", content=""):
