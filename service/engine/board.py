@@ -31,6 +31,7 @@ class Board:
         self._lock = threading.Lock()
         self._serial = -1
         self._catalog = Catalog(obstacle=STARTING, starting=True)
+        self._encoded: dict[str, tuple[ServedModel, bytes]] = {}
         self._serial_file = folder / "catalog.serial"
         self._memory = share_memory(self._serial_file, 8)
 
@@ -49,10 +50,19 @@ class Board:
         with self._lock, self._serial_file.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             part = self._file.with_suffix(".part")
-            part.write_bytes(orjson.dumps(catalog, default=to_json, option=orjson.OPT_PASSTHROUGH_DATACLASS))
+            part.write_bytes(self._encode(catalog))
             part.replace(self._file)
             serial = int.from_bytes(self._memory[:8], "little") + 1
             self._memory[:8] = serial.to_bytes(8, "little")
+
+    def _encode(self, catalog: Catalog) -> bytes:
+        # Most models are the same as in the catalogue before.
+        self._encoded = {
+            name: kept if (kept := self._encoded.get(name)) and kept[0] is model else (model, encode(model))
+            for name, model in catalog.models.items()
+        }
+        models = {name: orjson.Fragment(text) for name, (_, text) in self._encoded.items()}
+        return encode(dataclasses.replace(catalog, models=models))
 
     def _load(self) -> Catalog:
         try:
@@ -61,6 +71,11 @@ class Board:
             return Catalog(obstacle=STARTING, starting=True)
         models = {name: parse_model(model) for name, model in value["models"].items()}
         return Catalog(models, value["obstacle"], value["starting"], value["problems"])
+
+
+def encode(value: Any) -> bytes:
+    """A catalogue or a part of it as JSON."""
+    return orjson.dumps(value, default=to_json, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
 def to_json(value: Any) -> dict[str, Any]:
@@ -73,7 +88,7 @@ def to_json(value: Any) -> dict[str, Any]:
 def parse_model(value: dict[str, Any]) -> ServedModel:
     """A model of the catalogue."""
     versions = tuple(parse_version(version) for version in value["versions"])
-    return ServedModel(value["name"], versions, value["labels"], value["obstacle"])
+    return ServedModel(value["name"], versions, value["labels"], value["obstacle"], value["pending_labels"])
 
 
 def parse_version(value: dict[str, Any]) -> Version:
