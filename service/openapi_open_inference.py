@@ -21,7 +21,7 @@ from service.openapi_schemas import ref
 
 AWAY = "The engine is being started. Try again shortly."
 LATE = "There was no answer within 30 seconds."
-MISFIT = "Input 'image' has shape [1,28], but takes [-1,8,8]"
+MISFIT = "Input 'image' has datatype \"FP64\", but takes FP32"
 NO_FORM = "Input 'x' is of type FP16, for which JSON has no form. Send it as binary data."
 NO_OVERRIDE = "The parameter 'config' is not supported: models are loaded as they lie in the repository"
 NOT_AN_OBJECT = "The request is [], but must be an object"

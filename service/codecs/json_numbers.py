@@ -67,7 +67,7 @@ class NumberDocument:
             idle.append(self._parser)
 
     def decode(self, signature: Signature) -> Arrays | None:
-        """Gives one array per input, of the shapes and types that the signature states; None where there is any doubt.
+        """Gives one array per input, of the types that the signature states; None where there is any doubt.
 
         Args:
             signature: what the arrays are for.
@@ -81,21 +81,21 @@ class NumberDocument:
             if len(specs) > 1 and spec.shape is not None and len(spec.shape) <= is_scalar:
                 return None
         try:
-            arrays, lists = self._read(specs)
+            arrays, lists = self._read(signature)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             return None
         return arrays if lists == count_brackets(self._body) else None
 
-    def _read(self, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
+    def _read(self, signature: Signature) -> tuple[Arrays, int]:
         """The arrays, and how many lists there should be."""
         values = self._values
         if self.key == "inputs" and type(values) is Object:
-            return read_columns(values, specs)
+            return read_columns(values, signature)
         if self.key == "instances" and type(values[0]) is Object:
-            return read_rows(values, specs)
-        if len(specs) != 1:
+            return read_rows(values, signature)
+        spec = signature.bare_input
+        if spec is None:
             raise ValueError("no names")
-        [spec] = specs.values()
         array, lists = read_tensor(values, spec)
         return {spec.name: array}, lists
 
@@ -127,31 +127,42 @@ def take_parser() -> Parser:
         return Parser()
 
 
-def read_columns(values: Object, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
+def read_columns(values: Object, signature: Signature) -> tuple[Arrays, int]:
     """The arrays in an object with a tensor per input, and how many lists there should be."""
-    keys = list(values)
-    if len(keys) != len(set(keys)):
-        raise ValueError("a key stands twice")
+    names = read_names(values, signature)
     arrays, lists = {}, 0
-    for name, spec in specs.items():
-        arrays[name], count = read_tensor(values[name], spec)
-        lists += count
+    for name, spec in signature.inputs.items():
+        if name in names:
+            arrays[name], count = read_tensor(values[name], spec)
+            lists += count
     return arrays, lists
 
 
-def read_rows(rows: Array, specs: dict[str, TensorSpec]) -> tuple[Arrays, int]:
+def read_rows(rows: Array, signature: Signature) -> tuple[Arrays, int]:
     """The arrays in objects with a list per input, and how many lists there should be."""
     objects = list(rows)
-    if set(map(len, objects)) != {len(specs)}:
+    names = read_names(objects[0], signature)
+    if not names <= signature.inputs.keys() or set(map(len, objects)) != {len(names)}:
         raise ValueError("other keys than inputs")
     arrays, lists = {}, 1
-    for name, spec in specs.items():
+    for name, spec in signature.inputs.items():
+        if name not in names:
+            continue
         parts = [read_numbers(row[name], spec.numpy_dtype) for row in objects]
         [shape] = {shape for _, shape in parts}  # ValueError where there are several
         numbers = np.concatenate([numbers for numbers, _ in parts])
         arrays[name] = fit(numbers, (len(parts), *shape), spec)
         lists += len(parts) * count_lists(shape)
     return arrays, lists
+
+
+def read_names(values: Object, signature: Signature) -> set[str]:
+    """An object's keys, each of which stands there once, and with all that the signature requires among them."""
+    keys = list(values)
+    names = set(keys)
+    if len(keys) != len(names) or not names >= signature.required:
+        raise ValueError("a key stands twice, or a required one is missing")
+    return names
 
 
 def read_tensor(value: Array, spec: TensorSpec) -> tuple[np.ndarray, int]:
@@ -202,12 +213,12 @@ def fit(numbers: np.ndarray, shape: tuple[int, ...], spec: TensorSpec) -> np.nda
     """The numbers as an array of the spec's type.
 
     Raises:
-        ValueError: they are out of its range, not as many, or the shape is not one that the spec takes.
+        ValueError: they are out of its range, or not as many.
     """
     dtype = spec.numpy_dtype
     array = to_floats(numbers, dtype) if dtype.kind == "f" else to_range(numbers, dtype)
-    if array is None or not spec.accepts(shape):
-        raise ValueError("not what the signature takes")
+    if array is None:
+        raise ValueError("out of range")
     return array.reshape(shape)
 
 

@@ -1,9 +1,11 @@
 """TensorFlow Serving's JSON to arrays: `instances` and `inputs` of a parsed body.
 
-Small integers are range-checked, which TensorFlow Serving does not do. `json_numbers` does the same for the bodies that
+Names and types are checked; whether the shapes are right is TensorFlow's to say, as in TensorFlow Serving. Small
+integers are range-checked, which TensorFlow Serving does not do. `json_numbers` does the same for the bodies that
 have only numbers, several times faster; what it does not take comes here, and every error sentence is from here.
 """
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ def decode_instances(document: dict[str, Any], signature: Signature) -> Arrays:
         signature: what the arrays are for.
 
     Returns:
-        One array per input, with the batch as first axis, of the shapes and types that the signature states.
+        One array per input that was sent, of the type that the signature states and of the shape of the lists.
 
     Raises:
         InvalidPayload: the rows do not fit the signature.
@@ -44,30 +46,30 @@ def decode_instances(document: dict[str, Any], signature: Signature) -> Arrays:
         raise InvalidPayload(f"JSON Value: {dump(document)} No values in 'instances' array")
     if is_named(rows[0]):
         return decode_named_rows(rows, signature)
-    if len(signature.inputs) != 1:
+    spec = signature.bare_input
+    if spec is None:
         raise InvalidPayload(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             f"tensorinfo_map. Inputs: {', '.join(signature.inputs)}"
         )
-    [spec] = signature.inputs.values()
     return {spec.name: decode_batch(rows, spec, "")}
 
 
 def decode_named_rows(rows: list[Any], signature: Signature) -> Arrays:
-    """Rows that are objects keyed by input name."""
-    names = signature.inputs.keys()
+    """Rows that are objects keyed by input name, all with the same keys; inputs with a default may be missing."""
+    sent = [spec for name, spec in signature.inputs.items() if name in rows[0]]
+    names = {spec.name for spec in sent}
+    expected = names if names >= signature.required else signature.inputs.keys()
     for index, row in enumerate(rows):
         if not is_named(row):
             kind = "list" if isinstance(row, list) else "value"
             raise InvalidPayload(f"Expecting object but got {kind} at item {index} of input list")
-        if row.keys() != names:
-            raise wrong_keys(row, index, signature)
-    arrays = convert_scalars(rows, list(signature.inputs.values()))
+        if row.keys() != expected:
+            raise wrong_keys(row, index, signature, expected)
+    arrays = convert_scalars(rows, sent)
     if arrays is not None:
         return arrays
-    return {
-        name: decode_batch([row[name] for row in rows], spec, f".{name}") for name, spec in signature.inputs.items()
-    }
+    return {spec.name: decode_batch([row[spec.name] for row in rows], spec, f".{spec.name}") for spec in sent}
 
 
 def convert_scalars(rows: list[dict[str, Any]], specs: list[TensorSpec]) -> Arrays | None:
@@ -83,18 +85,20 @@ def convert_scalars(rows: list[dict[str, Any]], specs: list[TensorSpec]) -> Arra
     return dict(zip((spec.name for spec in specs), array.reshape(len(specs), len(rows)), strict=True))
 
 
-def wrong_keys(row: dict[str, Any], index: int, signature: Signature) -> InvalidPayload:
-    """The error for a row whose keys are not the signature's inputs."""
-    names = ",".join(signature.inputs)
+def wrong_keys(row: dict[str, Any], index: int, signature: Signature, expected: Set[str]) -> InvalidPayload:
+    """The error for a row whose keys are not those expected: the first row's, or the signature's inputs."""
     for key in row:
         if key not in signature.inputs:
             return InvalidPayload(
                 f"Failed to process element: {index} key: {key} of 'instances' list. Error: INVALID_ARGUMENT: "
-                f"JSON object: does not have named input: {key}. Inputs: {names}"
+                f"JSON object: does not have named input: {key}. Inputs: {','.join(signature.inputs)}"
             )
+    names = ",".join(name for name in signature.inputs if name in expected)
+    optional = ", ".join(name for name in signature.inputs if name not in signature.required)
+    advice = f". Inputs that may be missing, in all rows: {optional}" if optional else ""
     return InvalidPayload(
         f"Failed to process element: {index} of 'instances' list. "
-        f"JSON object: {dump(row)} keys must be equal to: {names}"
+        f"JSON object: {dump(row)} keys must be equal to: {names}{advice}"
     )
 
 
@@ -104,11 +108,6 @@ def decode_batch(rows: list[Any], spec: TensorSpec, key: str) -> np.ndarray:
     array = convert(rows, (len(rows), *shape), spec)
     if array is None:
         raise explain_rows(rows, shape, spec, key)
-    if not spec.accepts(array.shape):
-        if spec.shape and spec.accepts((spec.shape[0], *shape)):
-            raise InvalidPayload(f"'instances' has {len(rows)} rows, but input '{spec.name}' takes {spec.shape[0]}")
-        sentence = f"instances[0]{key} has shape {list(shape)}, but input '{spec.name}' takes "
-        raise wrap(InvalidPayload(f"{sentence}{row_shape(spec)} {spec.type_name}"), 0, key)
     return array
 
 
@@ -138,13 +137,6 @@ def wrap(error: InvalidPayload | UnsupportedType, index: int, key: str) -> Inval
     return InvalidPayload(f"Failed to process element: {index}{named} of 'instances' list. Error: {code}: {error}")
 
 
-def row_shape(spec: TensorSpec) -> str:
-    """The shape of one row as a sentence shows it."""
-    if not spec.shape:
-        return "no rows: it has no batch axis; use 'inputs' for this signature:"
-    return str(list(spec.shape[1:]))
-
-
 def decode_inputs(document: dict[str, Any], signature: Signature) -> Arrays:
     """Columnar format: a whole tensor, or an object with one per input; further names are ignored.
 
@@ -153,7 +145,7 @@ def decode_inputs(document: dict[str, Any], signature: Signature) -> Arrays:
         signature: what the arrays are for.
 
     Returns:
-        One array per input, of the shapes and types that the signature states.
+        One array per input that was sent, of the type that the signature states and of the shape of the lists.
 
     Raises:
         InvalidPayload: the tensors do not fit the signature.
@@ -162,26 +154,20 @@ def decode_inputs(document: dict[str, Any], signature: Signature) -> Arrays:
     value = document["inputs"]
     if is_named(value):
         for name in signature.inputs:
-            if name not in value:
+            if name not in value and name in signature.required:
                 raise InvalidPayload(f"Missing named input: {name} in 'inputs' object.")
-        return {name: decode_whole(value[name], spec, f"inputs.{name}") for name, spec in signature.inputs.items()}
-    if len(signature.inputs) != 1:
+        return {
+            name: decode_tensor(value[name], spec, f"inputs.{name}")
+            for name, spec in signature.inputs.items()
+            if name in value
+        }
+    spec = signature.bare_input
+    if spec is None:
         raise InvalidPayload(
             "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
             f"tensorinfo_map. Inputs: {', '.join(signature.inputs)}"
         )
-    [spec] = signature.inputs.values()
-    return {spec.name: decode_whole(value, spec, "inputs")}
-
-
-def decode_whole(value: Any, spec: TensorSpec, place: str) -> np.ndarray:
-    """One input's tensor."""
-    array = decode_tensor(value, spec, place)
-    if not spec.accepts(array.shape):
-        raise InvalidPayload(
-            f"{place} has shape {list(array.shape)}, but input '{spec.name}' takes {list(spec.shape)} {spec.type_name}"
-        )
-    return array
+    return {spec.name: decode_tensor(value, spec, "inputs")}
 
 
 def is_named(value: Any) -> bool:

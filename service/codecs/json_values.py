@@ -26,7 +26,7 @@ def decode_tensor(value: Any, spec: TensorSpec, place: str) -> np.ndarray:
 
     Args:
         value: a JSON value.
-        spec: the input that it is for; its shape is not checked here.
+        spec: the input that it is for.
         place: where in the body it stands, e.g. `instances[3]`.
 
     Returns:

@@ -27,8 +27,8 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
         signature: what the arrays are for.
 
     Returns:
-        One array per input, of the shapes and types that the signature states; those sent as binary data are
-        read-only views of the body, which may not be aligned.
+        One array per input that was sent, of the type that the signature states and of the shape that the request
+        states; those sent as binary data are read-only views of the body, which may not be aligned.
 
     Raises:
         InvalidPayload: the tensors do not fit the signature, or their sizes the body.
@@ -56,9 +56,9 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
         raise InvalidPayload(
             f"The body has {len(request.binary)} bytes of binary data, but the inputs announce {offset}"
         )
-    if len(arrays) != len(signature.inputs):
-        missing = ", ".join(f"'{name}'" for name in signature.inputs if name not in arrays)
-        raise InvalidPayload(f"Missing inputs: {missing}")
+    missing = [f"'{name}'" for name in signature.inputs if name in signature.required and name not in arrays]
+    if missing:
+        raise InvalidPayload(f"Missing inputs: {', '.join(missing)}")
     return arrays
 
 
@@ -78,17 +78,15 @@ def find_spec(tensor: dict[str, Any], signature: Signature) -> TensorSpec:
 
 
 def read_shape(tensor: dict[str, Any], spec: TensorSpec) -> tuple[int, ...]:
-    """An input's shape, as the signature allows it and as numpy can have it.
+    """An input's shape, as numpy can have it; whether it is right is TensorFlow's to say.
 
     Raises:
-        InvalidPayload: it is none, or another than the signature's.
+        InvalidPayload: it is none.
     """
     sizes = tensor.get("shape")
     if type(sizes) is not list or not all(type(size) is int and size >= 0 for size in sizes):
         raise InvalidPayload(f"Input '{spec.name}' has shape {dump(sizes)}, but it must be a list of sizes")
     shape = tuple(sizes)
-    if not spec.accepts(shape):
-        raise InvalidPayload(f"Input '{spec.name}' has shape {dump(sizes)}, but takes {show_shape(spec.shape)}")
     if len(shape) > MOST_AXES:
         raise InvalidPayload(f"Input '{spec.name}' has {len(shape)} axes, but at most {MOST_AXES} are possible")
     if 0 in shape and math.prod(size or 1 for size in shape) > MOST_ELEMENTS:
@@ -129,17 +127,17 @@ def decode_raw(body: bytes, signature: Signature) -> Arrays:
 
     Args:
         body: the tensor; of a string, its bytes alone.
-        signature: must have one input, of which at most one size is open; of a string input there is one.
+        signature: must have or require one input, of which at most one size is open; of a string input there is one.
 
     Raises:
         InvalidPayload: the signature or the body is not of that make.
         UnsupportedType: the protocol does not have the input's type.
     """
-    if len(signature.inputs) != 1:
+    spec = signature.bare_input
+    if spec is None:
         raise InvalidPayload(
             f"A body without JSON needs a signature with one input, but this one has {len(signature.inputs)}"
         )
-    [spec] = signature.inputs.values()
     if spec.dtype not in DATATYPES:
         raise UnsupportedType(f"Input '{spec.name}' is of type {spec.type_name}, which the protocol does not have")
     if spec.shape is None or spec.shape.count(-1) > 1:

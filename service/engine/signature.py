@@ -86,3 +86,9 @@ class Signature:
     def required(self) -> frozenset[str]:
         """The inputs that a request must have."""
         return frozenset(name for name, spec in self.inputs.items() if not spec.has_default)
+
+    @cached_property
+    def bare_input(self) -> TensorSpec | None:
+        """What a value without a name is for: the only input, or the only one that a request must have."""
+        names = self.inputs if len(self.inputs) == 1 else self.required
+        return self.inputs[next(iter(names))] if len(names) == 1 else None

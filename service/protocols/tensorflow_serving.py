@@ -133,7 +133,6 @@ def run(model: Model, name: str, wanted: list[str], document: dict[str, Any]) ->
         ServiceError: the examples do not fit the model, or the engine did not answer.
     """
     examples = decode_examples(document)
-    example_signatures.check_count(model.signatures[name], len(examples))
     return prediction.predict(model, name, {example_signatures.INPUT: examples}, wanted), len(examples)
 
 

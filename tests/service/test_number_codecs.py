@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ def one(dtype, shape):
     return Signature({"x": TensorSpec("x", dtype, shape)}, {})
 
 
-def two(left, right):
-    return Signature({"x": TensorSpec("x", *left), "y": TensorSpec("y", *right)}, {})
+def two(left, right, *, defaults=""):
+    specs = {"x": TensorSpec("x", *left), "y": TensorSpec("y", *right)}
+    return Signature({name: replace(spec, has_default=name in defaults) for name, spec in specs.items()}, {})
 
 
 SIGNATURES = [
@@ -47,6 +49,9 @@ SIGNATURES = [
     two(("DT_FLOAT", (-1, 2)), ("DT_INT64", (-1,))),
     Signature({"b64": TensorSpec("b64", "DT_FLOAT", None)}, {}),
     Signature({}, {}),
+    two(("DT_FLOAT", (-1, 2)), ("DT_INT64", (-1,)), defaults="y"),
+    two(("DT_FLOAT", None), ("DT_FLOAT", ()), defaults="x"),
+    two(("DT_FLOAT", (-1,)), ("DT_FLOAT", (-1, 2)), defaults="xy"),
 ]
 CORNERS = [
     "0", "-0", "-0.0", "0e5", "1e5", "1E-3", "1.0", "2.5e+3", "1e-400", "-1e-400", "5e-324", "1e23", "0.1", "256", "-1",
@@ -195,6 +200,15 @@ def read_strict(body, signature):
 @example(b'["inputs"]', SIGNATURES[4])
 @example(b'{"inputs": [16777217.000000001, 9007199254740993, 1.1754943508222875e-38]}', SIGNATURES[5])
 @example(b'{"inputs": [-0, -0.0, 0]}', SIGNATURES[5])
+@example(b'{"instances": [1, 2]}', SIGNATURES[0])
+@example(b'{"instances": [[]]}', SIGNATURES[0])
+@example(b'{"instances": [{"x": [1]}, {"x": [2]}]}', SIGNATURES[19])
+@example(b'{"instances": [{"x": [1]}, {"x": [2], "y": [3]}]}', SIGNATURES[19])
+@example(b'{"instances": [{"y": [1]}, {"y": [2]}]}', SIGNATURES[19])
+@example(b'{"inputs": {"y": [[1, 2]], "z": 3}}', SIGNATURES[20])
+@example(b'{"inputs": [[1, 2]]}', SIGNATURES[20])
+@example(b'{"instances": [{}, {}]}', SIGNATURES[21])
+@example(b'{"inputs": {}}', SIGNATURES[21])
 def test_the_quick_way_and_the_strict_way_agree(body, signature):
     for padded in (PADDING + body, body):
         assert outcome(read_quick, padded, signature) == outcome(read_strict, padded, signature)

@@ -130,9 +130,9 @@ def test_a_version_may_be_named(client):
 
 def test_a_refusal_is_the_clients_exception(client):
     with pytest.raises(InferenceServerException) as caught:
-        client.infer("echo", [tensor("image", np.zeros((1, 28), np.float32), "FP32")])
+        client.infer("echo", [tensor("image", np.zeros((1, 28, 28), np.float64), "FP64")])
     assert caught.value.status() == "400"
-    assert caught.value.message() == "Input 'image' has shape [1,28], but takes [-1,28,28]"
+    assert caught.value.message() == "Input 'image' has datatype \"FP64\", but takes FP32"
     with pytest.raises(InferenceServerException, match="'sequence_id', which is not supported"):
         client.infer("echo", [tensor("image", images(), "FP32")], sequence_id=5, sequence_start=True)
 

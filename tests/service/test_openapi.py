@@ -154,7 +154,7 @@ for target in (MODEL, VERSION, LABEL):
         *lookups(f"{target}:predict", "post", ROW),
         *lookups(f"{target}:classify", "post", EXAMPLES),
         *lookups(f"{target}:regress", "post", REGRESS),
-        (f"{target}:predict", "post", "digits", STABLE, {"instances": [1]}, 400),
+        (f"{target}:predict", "post", "digits", STABLE, {"instances": ["a"]}, 400),
         (f"{target}:predict", "post", "digits", STABLE, {"signature_name": "image_bytes", "instances": ["no"]}, 400),
         (f"{target}:predict", "post", "foreign", STABLE, HALF, 501),
         *((f"{target}:{verb}", "post", "examples", STABLE, {}, 400) for verb in ("classify", "regress")),

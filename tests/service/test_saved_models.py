@@ -130,11 +130,10 @@ def test_several_inputs_and_outputs_with_strings(real_client):
     )
 
 
-def test_a_scalar_input_cannot_be_sent_in_rows(real_client):
+def test_a_scalar_input_that_is_sent_in_rows_is_a_list_of_them(real_client):
     body = {"instances": [{"x": [1, 2, 3], "text": "a", "times": 2}]}
     status, answer = predict(real_client, "/v1/models/foreign:predict", body)
-    assert status == 400
-    assert "it has no batch axis; use 'inputs'" in answer["error"]
+    assert (status, answer["predictions"][0]["scaled"]) == (200, [2.0, 4.0, 6.0])
 
 
 def test_images_as_base64(real_client, png):

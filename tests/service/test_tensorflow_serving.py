@@ -42,7 +42,6 @@ SIGNATURES = {
     "other input": signature([spec("x")], [SCORES], CLASSIFY),
     "other output": signature([EXAMPLES], [spec("y")], CLASSIFY),
     "numbers": signature([spec("inputs", "DT_FLOAT")], [SCORES], CLASSIFY),
-    "pair": signature([spec("inputs", shape=(2,))], [VALUES], REGRESS),
     "flat": signature([EXAMPLES], [SCORES], CLASSIFY),
     "short": signature([EXAMPLES], [VALUES], REGRESS),
     "wide": signature([EXAMPLES], [VALUES], REGRESS),
@@ -74,7 +73,6 @@ class ExampleModel:
         odd = {
             "column": {"outputs": counts[:, None]},
             "regress": {"outputs": counts},
-            "pair": {"outputs": counts},
             "flat": {"scores": counts},
             "short": {"outputs": counts[:0]},
             "wide": {"outputs": scores},
@@ -399,12 +397,6 @@ WRONG_EXAMPLES = {
         {"signature_name": "numbers", "examples": ONE},
         400,
         "takes no serialized examples: its input 'inputs' is DT_FLOAT of shape [-1]",
-    ),
-    "fixed batch": (
-        "regress",
-        {"signature_name": "pair", "examples": ONE},
-        400,
-        "There are 1 examples, but input 'inputs' takes [2]",
     ),
     "scores no matrix": (
         "classify",

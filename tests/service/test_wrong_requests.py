@@ -131,18 +131,6 @@ WRONG_VALUES = {
         "Expecting tensor size: 3 but got: 2 (at instances[1])",
     ),
     "rows of different shapes": ({"instances": [[[1, 2]], [[1], [2]]]}, 400, "Expecting shape [1,2] but got: [2,1]"),
-    "short rows": ({"instances": [[1, 2], [3, 4]]}, 400, "instances[0] has shape [2], but input 'x' takes [3] float"),
-    "a row without the list around it": (
-        {"instances": [1, 2, 3]},
-        400,
-        "instances[0] has shape [], but input 'x' takes [3]",
-    ),
-    "wrong shape in columns": ({"inputs": [1, 2, 3]}, 400, "inputs has shape [3], but input 'x' takes [-1, 3] float"),
-    "wrong shape by name": (
-        {"signature_name": "two", "inputs": {"a": [[1]], "b": [1]}},
-        400,
-        "inputs.a has shape [1, 1]",
-    ),
     "ragged columns": (
         {"inputs": [[1, 2, 3], [1, 2]]},
         400,
@@ -158,7 +146,6 @@ WRONG_VALUES = {
         400,
         "inputs is a plain value/list, but expecting",
     ),
-    "batch of a fixed size": ({"signature_name": "pair", "instances": [1, 2, 3]}, 400, "3 rows, but input 'x' takes 2"),
     "type without a JSON form, columns": (
         {"signature_name": "half", "inputs": [1]},
         501,
