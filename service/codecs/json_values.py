@@ -119,12 +119,20 @@ def to_strings(leaves: list[Any], types: set[type]) -> np.ndarray | None:
 
 
 def decode_base64(value: Any) -> bytes | None:
-    """The bytes of `{"b64": ...}`, or None where there are none; the padding may be missing, as TensorFlow has it."""
-    if not is_base64(value) or type(value["b64"]) is not str:
-        return None
-    text = value["b64"]
+    """The bytes of `{"b64": ...}`, or None where there are none."""
+    return read_base64(value["b64"]) if is_base64(value) and type(value["b64"]) is str else None
+
+
+def read_base64(text: str | bytes) -> bytes | None:
+    """The bytes that base64 stands for, or None where it is none; blanks do not count, and padding may be missing.
+
+    Source:
+        Abseil, `absl::Base64Unescape`, which TensorFlow Serving reads `{"b64": ...}` with.
+    """
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        packed = b"".join((text.encode("ascii") if isinstance(text, str) else text).split())
+        padding = b"" if b"=" in packed[-2:] else b"=" * (-len(packed) % 4)
+        return base64.b64decode(packed + padding, validate=True)
     except (binascii.Error, ValueError):
         return None
 

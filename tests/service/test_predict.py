@@ -39,6 +39,10 @@ ANSWERS = {
         {"signature_name": "texts", "inputs": [{"b64": "w6k"}]},
         {"outputs": {"text": ["é"], "text_bytes": [{"b64": "w6k="}]}},
     ),
+    "base64 with line breaks and blanks": (
+        {"signature_name": "texts", "inputs": [{"b64": " w\r\n6\tk=\n"}]},
+        {"outputs": {"text": ["é"], "text_bytes": [{"b64": "w6k="}]}},
+    ),
     "bytes by name": (
         {"signature_name": "texts", "instances": [{"text": {"b64": "YQ=="}}]},
         {"predictions": [{"text": "a", "text_bytes": {"b64": "YQ=="}}]},

@@ -103,6 +103,16 @@ WRONG_VALUES = {
         400,
         "Unable to base64 decode (at instances",
     ),
+    "base64 with half of its padding": (
+        {"signature_name": "texts", "inputs": [{"b64": "YQ="}]},
+        400,
+        "Unable to base64 decode (at inputs[0])",
+    ),
+    "base64 with a blank that is not ASCII": (
+        {"signature_name": "texts", "inputs": [{"b64": "YQ\u00a0=="}]},
+        400,
+        "Unable to base64 decode (at inputs[0])",
+    ),
     "base64 no string": (
         {"signature_name": "texts", "instances": [{"b64": 1}]},
         400,
