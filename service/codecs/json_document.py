@@ -10,20 +10,24 @@ from typing import Any
 
 import orjson
 
+from service.codecs.json_size import check_structure
 from service.errors import InvalidJson
 
 DUMP_BYTES = 256
 NOT_A_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 # A character beyond 16 bits is written as two escapes; half of one is no character, but Python's parser lets it pass.
 HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+# What a document may take where nobody says how large it may be: labels, say, or what to load.
+SMALL_BODY_BYTES = 2**20
 LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 
 
-def parse_document(body: bytes, *, nan_tokens: bool = False) -> Any:
+def parse_document(body: bytes, most_bytes: int = SMALL_BODY_BYTES, *, nan_tokens: bool = False) -> Any:
     """Parses a body.
 
     Args:
         body: UTF-8 text.
+        most_bytes: the largest body that is accepted; a text that would take several times that in memory is refused.
         nan_tokens: whether `NaN`, `Infinity` and `-Infinity` are taken as numbers.
 
     Returns:
@@ -31,7 +35,9 @@ def parse_document(body: bytes, *, nan_tokens: bool = False) -> Any:
 
     Raises:
         InvalidJson: it is no JSON; the sentence names the offset in bytes.
+        InvalidPayload: it would take too much memory.
     """
+    check_structure(body, most_bytes)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

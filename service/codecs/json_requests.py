@@ -4,13 +4,13 @@ First comes what needs no model: that it is JSON, an object, and what `signature
 the model and the signature, and asks for the arrays.
 """
 
-from types import TracebackType
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from service.codecs.json_document import dump, parse_document
-from service.codecs.json_numbers import open_numbers
+from service.codecs.json_numbers import NumberDocument, open_numbers
 from service.codecs.json_tensors import decode_inputs, decode_instances
 from service.engine.signature import Signature
 from service.errors import InvalidPayload
@@ -21,39 +21,31 @@ Arrays = dict[str, np.ndarray]
 
 
 class PredictRequest:
-    """A body of `:predict`. It is a context manager, since its parser goes to another request afterwards.
+    """A body of `:predict`, which can be decoded once.
 
     Args:
         body: as it came.
+        most_bytes: the largest body that is accepted.
         nan_tokens: whether `NaN`, `Infinity` and `-Infinity` are taken as numbers.
 
     Raises:
         InvalidJson: the body is no JSON.
-        InvalidPayload: it is no object, or its `signature_name` no string.
+        InvalidPayload: it is no object, or its `signature_name` no string, or it would take too much memory.
 
     Attributes:
         signature_name: the signature that it names.
     """
 
-    __slots__ = ("_body", "_document", "_nan_tokens", "_numbers", "signature_name")
+    __slots__ = ("_document", "_numbers", "_parse", "signature_name")
 
-    def __init__(self, body: bytes, *, nan_tokens: bool = False) -> None:
-        self._body, self._nan_tokens = body, nan_tokens
-        self._numbers = open_numbers(body)
+    def __init__(self, body: bytes, most_bytes: int, *, nan_tokens: bool = False) -> None:
+        self._numbers: NumberDocument | None = open_numbers(body, most_bytes)
         if self._numbers is not None:
+            self._parse: partial[Any] | None = partial(parse_document, body, most_bytes, nan_tokens=nan_tokens)
             self.signature_name = self._numbers.signature_name or DEFAULT_SIGNATURE
             return
-        self._document = parse_document(body, nan_tokens=nan_tokens)
+        self._document: Any = parse_document(body, most_bytes, nan_tokens=nan_tokens)
         self.signature_name = read_signature_name(self._document)
-
-    def __enter__(self) -> "PredictRequest":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._numbers is not None:
-            self._numbers.close()
 
     def decode(self, signature: Signature) -> tuple[Arrays, bool]:
         """Gives one array per input, and whether the request is in row format, and so its answer.
@@ -65,12 +57,17 @@ class PredictRequest:
             InvalidPayload: the body does not fit the signature.
             UnsupportedType: JSON has no form for an input's type.
         """
-        if self._numbers is None:
-            return decode_document(self._document, signature)
-        arrays = self._numbers.decode(signature)
-        if arrays is not None:
-            return arrays, self._numbers.key == "instances"
-        return decode_document(parse_document(self._body, nan_tokens=self._nan_tokens), signature)
+        # The body and what was parsed are let go before the next step takes memory, and before the model runs.
+        if self._numbers is not None:
+            by_rows = self._numbers.key == "instances"
+            arrays = self._numbers.decode(signature)
+            self._numbers = None
+            self._document = self._parse() if arrays is None else None
+            self._parse = None
+            if arrays is not None:
+                return arrays, by_rows
+        document, self._document = self._document, None
+        return decode_document(document, signature)
 
 
 def read_signature_name(document: Any) -> str:

@@ -40,17 +40,18 @@ class InferRequest:
     timeout_seconds: float | None
 
 
-def parse_request(body: bytes, header_length: int | None, *, nan_tokens: bool) -> InferRequest:
+def parse_request(body: bytes, header_length: int | None, most_bytes: int, *, nan_tokens: bool) -> InferRequest:
     """Parses a body.
 
     Args:
         body: JSON, or JSON and binary data.
         header_length: bytes of the JSON; None where there is nothing else.
+        most_bytes: the largest body that is accepted.
         nan_tokens: whether NaN and Infinity are taken as numbers.
 
     Raises:
         InvalidJson: the JSON is none.
-        InvalidPayload: it is not what the protocol has, or asks for what is not supported.
+        InvalidPayload: it is not what the protocol has, asks for what is not supported, or would take too much memory.
     """
     if header_length is None:
         header_length = len(body)
@@ -58,8 +59,9 @@ def parse_request(body: bytes, header_length: int | None, *, nan_tokens: bool) -
         raise InvalidPayload(
             f"Inference-Header-Content-Length is {header_length}, but the body has only {len(body)} bytes"
         )
-    text = body if header_length == len(body) else body[:header_length]
-    document = parse_document(text, nan_tokens=nan_tokens)
+    # Without binary data the body is let go when it has been parsed.
+    text, binary = (body, b"") if header_length == len(body) else (body[:header_length], body)
+    document = parse_document(text, most_bytes, nan_tokens=nan_tokens)
     if type(document) is not dict:
         raise InvalidPayload(f"The request is {dump(document)}, but must be an object")
     parameters = read_parameters(document, "The request")
@@ -72,7 +74,7 @@ def parse_request(body: bytes, header_length: int | None, *, nan_tokens: bool) -
         inputs=inputs,
         outputs=read_outputs(document, binary_output),
         binary_output=binary_output,
-        binary=memoryview(body)[header_length:],
+        binary=memoryview(binary)[header_length:],
         id=read_text(document, "id"),
         signature=read_text(parameters, "signature_name") or "",
         timeout_seconds=read_timeout(parameters),

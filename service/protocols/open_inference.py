@@ -85,7 +85,9 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
         length = read_header_length(headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
         if length == 0:
             return infer_raw(loaded, body)
-        return infer_parsed(loaded, parse_request(body, length, nan_tokens=settings.nan_tokens), settings)
+        parsed = parse_request(body, length, settings.max_body_bytes, nan_tokens=settings.nan_tokens)
+        del body
+        return infer_parsed(loaded, parsed, settings)
 
     add_repository_routes(routes, repository)
     return routes
@@ -116,6 +118,7 @@ def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Answ
     name, signature = find_signature(model, parsed.signature)
     wanted = choose_outputs(parsed.outputs, signature, binary_output=parsed.binary_output)
     inputs = decode_inputs(parsed, signature)
+    parsed.inputs = []  # lists of Python's numbers, larger than the arrays, that the call does not need
     if parsed.timeout_seconds is not None:
         record = current()
         record.deadline = min(record.deadline, record.started + parsed.timeout_seconds)

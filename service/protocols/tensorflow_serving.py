@@ -60,9 +60,9 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     def predict(model: str, version: str | None = None, label: str | None = None) -> Answer:
         prediction.note_model(repository, model)
         number = parse_version(version)
-        with PredictRequest(read_body(settings), nan_tokens=nan_tokens) as body:
-            loaded = repository.find(model, number, label)
-            inputs, by_rows = body.decode(find_signature(loaded, body.signature_name))
+        body = PredictRequest(read_body(settings), settings.max_body_bytes, nan_tokens=nan_tokens)
+        loaded = repository.find(model, number, label)
+        inputs, by_rows = body.decode(find_signature(loaded, body.signature_name))
         outputs = prediction.predict(loaded, body.signature_name, inputs)
         encode = encode_predictions if by_rows else encode_outputs
         return Answer(encode(outputs, nan_tokens=nan_tokens))
@@ -119,7 +119,7 @@ def add_example_routes(routes: Blueprint, repository: Repository, settings: Sett
     ) -> tuple[Any, int]:
         prediction.note_model(repository, model)
         number = parse_version(version)
-        document = parse_document(read_body(settings), nan_tokens=nan_tokens)
+        document = parse_document(read_body(settings), settings.max_body_bytes, nan_tokens=nan_tokens)
         name = read_signature_name(document)
         loaded = repository.find(model, number, label)
         wanted = choose(example_signatures.find_signature(loaded, name))

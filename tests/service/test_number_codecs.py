@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.codecs import json_numbers
 from service.codecs.json_document import parse_document
-from service.codecs.json_numbers import LARGEST_BODY_FOR_REUSE, LEAST_WORTHWHILE_BYTES, open_numbers
+from service.codecs.json_numbers import LEAST_WORTHWHILE_BYTES, open_numbers
 from service.codecs.json_requests import PredictRequest, decode_document, read_signature_name
 from service.engine.signature import Signature, TensorSpec
 from service.errors import ServiceError
 
 # Long enough for the quick way; spaces in front change nothing but the offsets in sentences.
 PADDING = b" " * LEAST_WORTHWHILE_BYTES
+MOST_BYTES = 2**20
 
 
 def one(dtype, shape):
@@ -168,8 +168,8 @@ def array_bytes(array):
 
 
 def read_quick(body, signature):
-    with PredictRequest(body) as request:
-        return request.signature_name, request.decode(signature)
+    request = PredictRequest(body, MOST_BYTES)
+    return request.signature_name, request.decode(signature)
 
 
 def read_strict(body, signature):
@@ -210,7 +210,7 @@ def read_strict(body, signature):
 @example(b'{"instances": [{}, {}]}', SIGNATURES[21])
 @example(b'{"inputs": {}}', SIGNATURES[21])
 def test_the_quick_way_and_the_strict_way_agree(body, signature):
-    for padded in (PADDING + body, body):
+    for padded in (4 * PADDING + body, body):
         assert outcome(read_quick, padded, signature) == outcome(read_strict, padded, signature)
 
 
@@ -240,11 +240,7 @@ QUICK = {
 
 @pytest.mark.parametrize(("body", "signature", "expected"), QUICK.values(), ids=QUICK)
 def test_bodies_of_numbers_take_the_quick_way(body, signature, expected):
-    document = open_numbers(PADDING + json.dumps(body).encode())
-    try:
-        arrays = document.decode(signature)
-    finally:
-        document.close()
+    arrays = open_numbers(2 * PADDING + json.dumps(body).encode(), MOST_BYTES).decode(signature)
     [spec] = signature.inputs.values()
     assert arrays["x"].dtype == spec.numpy_dtype
     np.testing.assert_array_equal(arrays["x"], expected)
@@ -254,8 +250,7 @@ def test_threads_that_parse_at_once_get_their_own_numbers():
     def work(number, failures):
         body = PADDING + json.dumps({"inputs": [[number] * 50] * 20}).encode()
         for _ in range(50):
-            with PredictRequest(body) as request:
-                arrays, _ = request.decode(one("DT_FLOAT", None))
+            arrays, _ = PredictRequest(body, MOST_BYTES).decode(one("DT_FLOAT", None))
             if not (arrays["x"] == number).all():
                 failures.append(number)
 
@@ -266,26 +261,3 @@ def test_threads_that_parse_at_once_get_their_own_numbers():
     for thread in threads:
         thread.join()
     assert not failures
-    assert len(json_numbers.idle) <= 9
-
-
-def test_a_failed_lookup_leaves_the_parser_usable():
-    body = PADDING + b'{"inputs": [1]}'
-    caught = []
-    for _ in range(3):
-        try:
-            with PredictRequest(body) as request:
-                raise LookupError(request.signature_name)
-        except LookupError as error:
-            caught.append(error)  # with its traceback, whose frames hold the request
-    with PredictRequest(body) as request:
-        arrays, _ = request.decode(one("DT_FLOAT", (-1,)))
-    assert arrays["x"].tolist() == [1.0]
-
-
-def test_the_parser_of_a_huge_body_is_not_kept():
-    json_numbers.idle.clear()
-    body = b'{"inputs": [1' + b" " * LARGEST_BODY_FOR_REUSE + b"]}"
-    with PredictRequest(body) as request:
-        assert request.decode(one("DT_FLOAT", (-1,)))[0]["x"].tolist() == [1.0]
-    assert json_numbers.idle == []

@@ -1,0 +1,145 @@
+"""The memory that one request takes, in all processes of a real service together, for the worst bodies of each kind."""
+
+import gzip
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from service.codecs.json_size import (
+    LIST_BYTES,
+    MOST_BYTES_PER_BYTE,
+    OBJECT_BYTES,
+    STRING_BYTES,
+    TEXT_BYTES,
+    VALUE_BYTES,
+)
+from tests.running_service import ROOT, environment, wait_until_ready
+
+MIB = 2**20
+MOST_BODY_BYTES = 16 * MIB
+# What a repeated piece is estimated to take beside its text.
+COMMA, LIST, OBJECT, STRING = VALUE_BYTES, LIST_BYTES, OBJECT_BYTES, STRING_BYTES
+PIECES = {
+    "whole numbers": ("floats", b"1,", COMMA),
+    "doubles": ("doubles", b"1.5,", COMMA),
+    "long numbers": ("floats", b"0.30000000000000004,", COMMA),
+    "lists in lists": ("floats", b"[[[[1]]]],", COMMA + 4 * LIST),
+    "empty strings": ("texts", b'"",', COMMA + STRING),
+    "short strings": ("texts", '"字",'.encode(), COMMA + STRING),
+    "longer strings": ("texts", b'"' + b"x" * 100 + b'",', COMMA + STRING),
+    "one long string": ("texts", b"x" * 100, 0),
+    "objects of lists": ("floats", b'{"x":[1]},', COMMA + OBJECT + STRING + LIST),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    import tensorflow as tf
+
+    class Sizes(tf.Module):
+        """Answers how many values came, so that only requests are large."""
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="x")])
+        def floats(self, x):
+            return {"size": tf.reshape(tf.size(x), [1])}
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.float64, name="x")])
+        def doubles(self, x):
+            return {"size": tf.reshape(tf.size(x), [1])}
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.string, name="x")])
+        def texts(self, x):
+            return {"size": tf.reshape(tf.size(x), [1])}
+
+    folder = tmp_path_factory.mktemp("models")
+    module = Sizes()
+    signatures = {name: getattr(module, name) for name in ("floats", "doubles", "texts")}
+    tf.saved_model.save(module, str(folder / "sizes" / "1"), signatures=signatures)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(models):
+    """The address of a service, and the number of the process that started all others."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "KILN_PORT": str(port), "KILN_WORKERS": "1", "KILN_MODEL_REPOSITORY": str(models),
+        "KILN_MAX_BODY_BYTES": str(MOST_BODY_BYTES), "KILN_TIMEOUT_SECONDS": "300", "KILN_QUEUE_ROWS": str(2**31),
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment() | settings)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(address, process)
+        yield address, process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def family(root: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = [root]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found
+
+
+def memory(process: int, key: str) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith(key)).split()[1])
+
+
+def post(service, body, coding="identity"):
+    """A request's answer, and the bytes by which it raised the largest resident size of all processes."""
+    address, root = service
+    processes = family(root)
+    for process in processes:
+        Path(f"/proc/{process}/clear_refs").write_text("5")  # the largest size is the present one
+    before = sum(memory(process, "VmRSS") for process in processes)
+    response = requests.post(
+        f"{address}/v1/models/sizes:predict", data=body, timeout=300, headers={"Content-Encoding": coding}
+    )
+    return response, sum(memory(process, "VmHWM") for process in processes) - before
+
+
+def make_body(signature: str, piece: bytes, count: int) -> bytes:
+    text = piece * count
+    content = text.rstrip(b",") if piece.endswith(b",") else b'"' + text + b'"'
+    return b'{"signature_name": "' + signature.encode() + b'", "instances": [' + content + b"]}"
+
+
+@pytest.mark.parametrize(("signature", "piece", "cost"), PIECES.values(), ids=PIECES)
+def test_the_largest_body_that_is_taken_needs_eight_times_its_limit_at_most(service, signature, piece, cost):
+    weight = TEXT_BYTES * len(piece) + cost
+    count = min(MOST_BODY_BYTES * MOST_BYTES_PER_BYTE // weight, MOST_BODY_BYTES // len(piece)) - 50
+    response, taken = post(service, make_body(signature, piece, count))
+    assert response.json() == {"predictions": [count if piece.endswith(b",") else 1]}
+    assert taken < 8 * MOST_BODY_BYTES
+
+
+def test_a_small_body_that_unpacks_to_countless_lists_is_refused_and_leaves_nothing(service):
+    body = make_body("floats", b"[],", MOST_BODY_BYTES // 3 - 50)
+    response, taken = post(service, gzip.compress(body), "gzip")
+    assert response.status_code == 400
+    assert "lists" in response.json()["error"]
+    assert "Send fewer rows at a time" in response.json()["error"]
+    assert taken < 4 * MOST_BODY_BYTES
+    _, root = service
+    before = sum(memory(process, "VmRSS") for process in family(root))
+    for _ in range(5):
+        post(service, gzip.compress(body), "gzip")
+    after = sum(memory(process, "VmRSS") for process in family(root))
+    assert after < before + 12 * MOST_BODY_BYTES  # a thread may keep what it had for its next request
