@@ -22,9 +22,11 @@ DTYPES: dict[str, tuple[type[np.generic] | str, str]] = {
     "DT_HALF": (np.float16, "half"),
     # numpy has no bfloat16; its arrays hold the two bytes of each number, little-endian.
     "DT_BFLOAT16": ("V2", "bfloat16"),
+    "DT_COMPLEX64": (np.complex64, "complex64"),
+    "DT_COMPLEX128": (np.complex128, "complex128"),
 }
 # Types that JSON cannot carry; TensorFlow Serving refuses them there too.
-WITHOUT_JSON = frozenset({"DT_HALF", "DT_BFLOAT16"})
+WITHOUT_JSON = frozenset({"DT_HALF", "DT_BFLOAT16", "DT_COMPLEX64", "DT_COMPLEX128"})
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,14 @@ class Signature:
         """What a value without a name is for: the only input, or the only one that a request must have."""
         names = self.inputs if len(self.inputs) == 1 else self.required
         return self.inputs[next(iter(names))] if len(names) == 1 else None
+
+
+def describe_shapes(signature: Signature) -> str:
+    """What a signature takes, for messages, e.g. `The signature takes 'x' of shape [-1, 3].`"""
+    if not signature.inputs:
+        return "The signature takes no inputs."
+    shapes = (
+        f"'{name}' of {'any shape' if spec.shape is None else f'shape {list(spec.shape)}'}"
+        for name, spec in signature.inputs.items()
+    )
+    return f"The signature takes {', '.join(shapes)}."

@@ -33,9 +33,13 @@ FIELDS = {
     "DT_STRING": "string_val",
     "DT_HALF": "half_val",
     "DT_BFLOAT16": "half_val",
+    "DT_COMPLEX64": "scomplex_val",
+    "DT_COMPLEX128": "dcomplex_val",
 }
 STRING = np.dtype(object)
 BOOL = np.dtype(bool)
+# numpy's limit.
+MOST_AXES = 64
 # Types whose values travel as the 16 bits in `half_val`.
 HALVES = frozenset({np.dtype(np.float16), np.dtype("V2")})
 
@@ -53,12 +57,30 @@ def numbers_by_type() -> dict[np.dtype, tuple[int, str]]:
     return {dtype: (number, field) for number, (dtype, field) in types_by_number().items()}
 
 
+def weigh_tensor(proto: Any) -> tuple[np.dtype, int, int]:
+    """What a tensor will take, for `check_size`: type, number of values, and bytes of its strings.
+
+    Args:
+        proto: a `TensorProto`.
+
+    Raises:
+        InvalidPayload: the type or the shape is impossible.
+    """
+    dtype, _ = find_type(proto.dtype)
+    count = math.prod(decode_shape(proto.tensor_shape))
+    if dtype != STRING:
+        return dtype, count, 0
+    given = proto.string_val
+    filled = max(count - len(given), 0) * len(given[-1]) if given else 0
+    return dtype, count, len(proto.tensor_content) + sum(map(len, given)) + filled
+
+
 def decode_tensor(proto: Any, most_bytes: int) -> np.ndarray:
     """Gives a tensor's values.
 
     Args:
         proto: a `TensorProto`.
-        most_bytes: the largest array to make; a message of a few bytes can ask for any size.
+        most_bytes: the largest array to make, apart from what its strings take; see `weigh_tensor` for those.
 
     Returns:
         An array of the tensor's shape and type, as `Arrays` hold it; it shares its memory with the message's bytes and
@@ -101,10 +123,12 @@ def decode_shape(proto: Any) -> tuple[int, ...]:
     """The sizes in a `TensorShapeProto`.
 
     Raises:
-        InvalidPayload: the rank or a size is unknown.
+        InvalidPayload: the rank or a size is unknown, or impossible.
     """
     if proto.unknown_rank:
         raise InvalidPayload("the shape has an unknown rank; a value has a known one")
+    if len(proto.dim) > MOST_AXES:
+        raise InvalidPayload(f"the shape has {len(proto.dim)} axes; at most {MOST_AXES} are possible")
     shape = tuple([axis.size for axis in proto.dim])
     if shape and min(shape) < 0:
         raise InvalidPayload(f"shape {list(shape)} has a negative size")
@@ -153,7 +177,7 @@ def decode_varint(content: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
-    raise InvalidPayload("tensor_content ends, or runs on, within the length of a string")
+    raise InvalidPayload("the bytes end, or run on, within a number such as the length of a string")
 
 
 def decode_values(values: Any, dtype: np.dtype, field: str) -> np.ndarray:
@@ -166,6 +190,10 @@ def decode_values(values: Any, dtype: np.dtype, field: str) -> np.ndarray:
         return narrow(np.array(values, np.int32), np.dtype(np.uint16), field).view(dtype)
     if field == "int_val":
         return narrow(np.array(values, np.int32), dtype, field)
+    if dtype.kind == "c":
+        if len(values) % 2:
+            raise InvalidPayload(f"{field} has {len(values)} values; complex numbers have two each")
+        return np.array(values, f"f{dtype.itemsize // 2}").view(dtype)
     return np.array(values, dtype)
 
 
@@ -216,4 +244,6 @@ def encode_tensor(array: np.ndarray, proto: Any, *, typed: bool = False) -> None
     flat = array.reshape(-1)
     if array.dtype in HALVES:
         flat = flat.view(np.uint16)
+    elif array.dtype.kind == "c":
+        flat = np.ascontiguousarray(flat).view(f"f{array.dtype.itemsize // 2}")
     getattr(proto, field).extend(flat.tolist())

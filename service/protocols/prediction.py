@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.engine.interface import Arrays
-from service.engine.model import InvalidInput
 from service.engine.repository import Model, Repository
 from service.errors import InvalidPayload, PayloadTooLarge
+from service.protocols.call_model import call_model
 from service.record import current
 
 
@@ -75,7 +75,4 @@ def predict(model: Model, signature: str, inputs: Arrays, outputs: Sequence[str]
     record = current()
     record.version, record.signature = model.version, signature
     record.rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
-    try:
-        return model.call(signature, inputs, outputs, record.deadline)
-    except InvalidInput as error:
-        raise InvalidPayload(f"The model refused the inputs: {error}") from None
+    return call_model(model, signature, inputs, outputs, record.deadline)

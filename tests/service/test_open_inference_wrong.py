@@ -319,7 +319,11 @@ def test_the_repository_takes_objects(client, path, body, sentence):
 @pytest.mark.parametrize(
     ("signature", "status", "sentence"),
     [
-        ("refuses", 400, "The model refused the inputs: Unknown image file format"),
+        (
+            "refuses",
+            400,
+            "The model refused the inputs: Unknown image file format. The signature takes 'x' of shape [-1].",
+        ),
         ("breaks", 500, "Internal error. The log has its cause under request id abc."),
     ],
 )

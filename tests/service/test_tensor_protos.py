@@ -11,7 +11,7 @@ from service.engine.tensor_protos import decode_tensor, encode_tensor
 from service.errors import InvalidPayload
 
 MEBIBYTE = 2**20
-NUMBERS = ["f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
+NUMBERS = ["c8", "c16", "f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 numbers = st.sampled_from(NUMBERS).flatmap(lambda name: arrays_of.arrays(name, arrays_of.array_shapes(min_dims=0)))
 strings = arrays_of.arrays(object, arrays_of.array_shapes(min_dims=0, min_side=0), elements=st.binary(max_size=300))
 tensors = st.one_of(numbers, arrays_of.arrays("f4", st.just((0, 3))), strings)
@@ -112,10 +112,17 @@ def test_too_few_values_are_filled_up_as_tensorflow_does(tensorflow, name):
         assert array.tolist() == expected.tolist() or array.tobytes() == expected.tobytes()
 
 
+def test_too_few_complex_numbers_are_filled_up_as_tensorflow_does(tensorflow):
+    for values in ([], [1.5, -2]):
+        proto = message(dtype=number("DT_COMPLEX64"), shape=(3,), scomplex_val=values)
+        assert decode_tensor(proto, MEBIBYTE).tolist() == run(tensorflow, proto).tolist()
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"dtype": "DT_COMPLEX64"}, "type DT_COMPLEX64 is not supported. Types: DT_FLOAT, "),
+        ({"dtype": "DT_VARIANT"}, "type DT_VARIANT is not supported. Types: DT_FLOAT, "),
+        ({"dtype": "DT_COMPLEX64", "shape": (1,), "scomplex_val": [1]}, "has 1 values; complex numbers have two each"),
         ({"dtype": "DT_INVALID"}, "type DT_INVALID is not supported"),
         ({"dtype": 777}, "type 777 is not supported"),
         ({"shape": (2, -1)}, "shape [2, -1] has a negative size"),
@@ -124,14 +131,20 @@ def test_too_few_values_are_filled_up_as_tensorflow_does(tensorflow, name):
         ({"shape": (0,), "tensor_content": b"1234"}, "tensor_content has 4 bytes; the shape and type need 0"),
         ({"shape": (2**40, 2**40), "float_val": [1]}, f"shape {[2**40, 2**40]} is larger than the 1048576 bytes"),
         ({"shape": (2**20,), "float_val": [1]}, "is larger than the 1048576 bytes that are accepted"),
-        ({"shape": (1,) * 100, "float_val": [1]}, "has more or larger axes than an array can have"),
+        ({"shape": (1,) * 100, "float_val": [1]}, "the shape has 100 axes; at most 64 are possible"),
         ({"shape": (0, 2**62, 2**62)}, "has more or larger axes than an array can have"),
         ({"dtype": "DT_UINT8", "shape": (1,), "int_val": [300]}, "int_val has 300, which is out of range for uint8"),
         ({"dtype": "DT_HALF", "shape": (1,), "half_val": [-1]}, "half_val has -1, which is out of range for uint16"),
         ({"dtype": "DT_STRING", "shape": (2,), "tensor_content": b"\1\1a"}, "has 3 bytes; its strings need 4"),
         ({"dtype": "DT_STRING", "shape": (3,), "tensor_content": b"\1a"}, "has 2 bytes, which is too few for 3"),
-        ({"dtype": "DT_STRING", "shape": (2,), "tensor_content": b"\xff" * 40}, "within the length of a string"),
-        ({"dtype": "DT_STRING", "shape": (1,), "tensor_content": b"\xff"}, "within the length of a string"),
+        (
+            {"dtype": "DT_STRING", "shape": (2,), "tensor_content": b"\xff" * 40},
+            "within a number such as the length of a string",
+        ),
+        (
+            {"dtype": "DT_STRING", "shape": (1,), "tensor_content": b"\xff"},
+            "within a number such as the length of a string",
+        ),
     ],
 )
 def test_impossible_tensors_are_refused(fields, sentence):
