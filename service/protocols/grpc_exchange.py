@@ -1,6 +1,8 @@
 """What every gRPC method shares: access, the deadline, errors with their codes, and the measurement of the call."""
 
+import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +11,9 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from service.auth import is_loopback
-from service.engine.model import InvalidInput
-from service.errors import FailedPrecondition, InvalidConfiguration, InvalidPayload, ServiceError
+from service.errors import FailedPrecondition, InvalidConfiguration, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ CODES = {
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -81,16 +82,18 @@ class Method:
         scope: what its caller must be allowed.
         request: the class of its requests.
         answer: makes the answer to a request.
+        timeout_seconds: the longest that it may take to make it; None as for all calls.
     """
 
     name: str
     scope: str
     request: Any
     answer: Callable[[Any, "Exchange"], Any]
+    timeout_seconds: float | None = None
 
 
 class Exchange:
-    """One call, from its arrival to its answer or error.
+    """One call, from its arrival to its answer or error; a context manager that measures it and logs errors.
 
     Args:
         method: what is called.
@@ -99,23 +102,27 @@ class Exchange:
 
     Attributes:
         model, version, signature: what it is about, for the measurement; "" where unknown.
-        deadline: clock of `time.monotonic` at which nobody waits any more.
+        message_deadline: clock of `time.monotonic` at which the message must have come.
+        deadline: the same for the answer, after which nobody waits any more.
     """
 
-    def __init__(self, method: Method, context: grpc.ServicerContext, reception: Reception) -> None:
+    def __init__(self, method: Method, context: grpc.aio.ServicerContext, reception: Reception) -> None:
         self._method = method
         self._context = context
         self._reception = reception
         self._started = time.monotonic()
+        # Unknown once the client has gone.
+        self._peer = unquote(context.peer())
         remaining = context.time_remaining()
-        timeout = reception.timeout_seconds
-        self.deadline = self._started + (timeout if remaining is None else min(remaining, timeout))
+        given = math.inf if remaining is None else remaining
+        self.message_deadline = self._started + min(given, reception.timeout_seconds)
+        self.deadline = self._started + min(given, method.timeout_seconds or reception.timeout_seconds)
         self.model = self.version = self.signature = ""
 
     def check_access(self) -> None:
         """Lets the call pass, or raises a `ServiceError`."""
         metadata = {key: value for key, value in self._context.invocation_metadata() or () if isinstance(value, str)}
-        is_local = is_local_peer(self._context.peer()) and PROXY_KEYS.isdisjoint(metadata)
+        is_local = is_local_peer(self._peer) and PROXY_KEYS.isdisjoint(metadata)
         self._reception.access.check(self._method.scope, metadata.get("authorization"), from_loopback=is_local)
 
     def __enter__(self) -> "Exchange":
@@ -125,31 +132,49 @@ class Exchange:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        """Measures the call, and answers an error as gRPC does."""
-        code = find_code(error)
+        """Measures the call, and logs what went wrong."""
+        code, reason = find_code(error), describe(error)
+        if isinstance(error, asyncio.CancelledError) and time.monotonic() >= self.deadline:
+            code, reason = grpc.StatusCode.DEADLINE_EXCEEDED, "The client's deadline is over."
+        seconds = time.monotonic() - self._started
         request = (self._method.name, self.model, self.version, self.signature)
-        self._reception.observer.ended(request, code.name, time.monotonic() - self._started)
-        if isinstance(error, Exception):
-            self._refuse(error, code)
+        self._reception.observer.ended(request, code.name, seconds)
+        if error is not None:
+            names = zip(("method", "model", "version", "signature"), request, strict=True)
+            fields = {name: value for name, value in names if value}
+            fields |= {"code": code.name, "reason": reason, "client": self._peer}
+            is_ours = code is grpc.StatusCode.INTERNAL
+            logger.log(
+                logging.ERROR if is_ours else logging.INFO,
+                "gRPC call failed" if is_ours else "gRPC call refused",
+                exc_info=error if is_ours else None,
+                extra={"fields": fields | {"duration_seconds": round(seconds, 6)}},
+            )
 
-    def _refuse(self, error: Exception, code: grpc.StatusCode) -> None:
-        if code is grpc.StatusCode.INTERNAL:
-            logger.error("gRPC call of %s failed", self._method.name, exc_info=error)
-            self._context.abort(code, "Internal error. The log has its cause.")
-        retry_after_seconds = getattr(error, "retry_after_seconds", None)
-        if retry_after_seconds is not None:
-            self._context.set_trailing_metadata(((PUSHBACK, str(1000 * retry_after_seconds)),))
-        sentence = f"The model refused the inputs: {error}" if isinstance(error, InvalidInput) else str(error)
-        # Details travel as a header, of which clients take 8 KiB; each byte that is not ASCII needs three.
-        self._context.abort(code, sentence.encode()[:MOST_DETAILS].decode("utf-8", "ignore"))
+
+async def abort(context: grpc.aio.ServicerContext, error: Exception) -> None:
+    """Answers an error as gRPC does; always raises what ends the call."""
+    retry_after_seconds = getattr(error, "retry_after_seconds", None)
+    pushback = () if retry_after_seconds is None else ((PUSHBACK, str(1000 * retry_after_seconds)),)
+    await context.abort(find_code(error), describe(error), pushback)
+
+
+def describe(error: BaseException | None) -> str:
+    """What the client is told of an error."""
+    if isinstance(error, asyncio.CancelledError):
+        return "The client ended the call."
+    if find_code(error) is grpc.StatusCode.INTERNAL:
+        return "Internal error. The log has its cause."
+    # Details travel as a header, of which clients take 8 KiB; each byte that is not ASCII needs three.
+    return str(error).encode()[:MOST_DETAILS].decode("utf-8", "ignore")
 
 
 def find_code(error: BaseException | None) -> grpc.StatusCode:
     """The code for what went wrong, or OK."""
     if error is None:
         return grpc.StatusCode.OK
-    if isinstance(error, InvalidInput):
-        return grpc.StatusCode.INVALID_ARGUMENT
+    if isinstance(error, asyncio.CancelledError):
+        return grpc.StatusCode.CANCELLED
     if isinstance(error, FailedPrecondition | InvalidConfiguration):
         return grpc.StatusCode.FAILED_PRECONDITION
     if isinstance(error, ServiceError):
@@ -162,40 +187,3 @@ def is_local_peer(peer: str) -> bool:
     family, _, address = unquote(peer).partition(":")
     host = address.rpartition(":")[0].strip("[]")
     return family == "unix" or is_loopback(host)
-
-
-def create_handler(service: str, methods: list[Method], reception: Reception) -> grpc.GenericRpcHandler:
-    """Makes what a gRPC server needs to answer the methods of a service.
-
-    Args:
-        service: its full name, e.g. `tensorflow.serving.PredictionService`.
-        methods: all of them.
-        reception: what calls are checked against and measured with.
-    """
-    handlers = {method.name: create_method_handler(method, reception) for method in methods}
-    return grpc.method_handlers_generic_handler(service, handlers)
-
-
-def create_method_handler(method: Method, reception: Reception) -> grpc.RpcMethodHandler:
-    """Makes the handler of one method."""
-
-    def read(content: bytes) -> Any:
-        try:
-            return method.request.FromString(content)
-        except DecodeError:
-            # Raised here, it would be an internal error with a stack in the log.
-            return InvalidPayload(f"The request is no {method.request.DESCRIPTOR.full_name}.")
-
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
-        with Exchange(method, context, reception) as exchange:
-            exchange.check_access()
-            if isinstance(request, InvalidPayload):
-                raise request
-            return method.answer(request, exchange)
-
-    return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=read, response_serializer=serialize)
-
-
-def serialize(message: Any) -> bytes:
-    """A message's bytes."""
-    return message.SerializeToString()

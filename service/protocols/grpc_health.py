@@ -1,56 +1,59 @@
-"""`grpc.health.v1.Health`: SERVING while every model is ready and the service is not stopping."""
+"""`grpc.health.v1.Health`: SERVING while every model is ready and the service is not stopping.
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+It runs in the event loop and waits for nothing, so it answers whatever hangs.
+"""
 
-from grpc_health.v1.health import OVERALL_HEALTH, HealthServicer
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthServicer
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
-class Health:
+class Health(HealthServicer):  # type: ignore[misc]
     """Follows the models' readiness.
 
     Args:
         obstacles: what is in the way of readiness; see `Repository.pending`.
-        services: the full names of the services, beside the server as a whole.
-        poll_seconds: how often to look.
+        services: the full names of the services; "" is the server as a whole.
+        poll_seconds: how often to look where somebody watches.
 
     Attributes:
-        servicer: what a gRPC server registers.
+        is_stopping: whether the service ends; set by whoever ends it.
     """
 
     def __init__(
-        self, obstacles: Callable[[], Mapping[str, str]], services: Sequence[str], poll_seconds: float = 0.5
+        self, obstacles: Callable[[], Mapping[str, str]], services: Iterable[str], poll_seconds: float = 0.5
     ) -> None:
-        self.servicer = HealthServicer()
         self._obstacles = obstacles
-        self._services = (OVERALL_HEALTH, *services)
+        self._services = frozenset(["", *services])
         self._poll_seconds = poll_seconds
-        self._state: int | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="grpc-health", daemon=True)
-        self._look()
+        self.is_stopping = False
 
-    def start(self) -> None:
-        """Begins to follow."""
-        self._thread.start()
+    async def Check(  # noqa: N802
+        self, request: HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> HealthCheckResponse:
+        """Tells the state of a service."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Unknown service '{request.service[:256]}'.")
+        return HealthCheckResponse(status=self._find_state())
 
-    def stop(self) -> None:
-        """Says NOT_SERVING from now on."""
-        self._stopping.set()
-        self._thread.join()
-        self.servicer.enter_graceful_shutdown()
+    async def Watch(self, request: HealthCheckRequest, context: grpc.aio.ServicerContext) -> None:  # noqa: N802
+        """Tells the state of a service at each change, until the client or the service ends."""
+        told = None
+        while True:
+            is_last = self.is_stopping
+            known = request.service in self._services
+            state = self._find_state() if known else HealthCheckResponse.SERVICE_UNKNOWN
+            if state != told:
+                await context.write(HealthCheckResponse(status=state))
+                told = state
+            if is_last:
+                return
+            await asyncio.sleep(self._poll_seconds)
 
-    def _follow(self) -> None:
-        while not self._stopping.wait(self._poll_seconds):
-            self._look()
-
-    def _look(self) -> None:
-        state = NOT_SERVING if self._obstacles() else SERVING
-        if state == self._state:
-            return
-        self._state = state
-        for service in self._services:
-            self.servicer.set(service, state)
+    def _find_state(self) -> int:
+        return NOT_SERVING if self.is_stopping or self._obstacles() else SERVING

@@ -12,7 +12,9 @@ from service.auth import PREDICT
 from service.engine.protos import load_protos
 from service.engine.repository import Model, Repository
 from service.engine.signature import Signature
+from service.engine.tensor_sizes import check_size
 from service.errors import InvalidPayload, UnsupportedType
+from service.protocols.call_model import call_model
 from service.protocols.example_signatures import (
     INPUT,
     check_count,
@@ -33,10 +35,12 @@ class Inference:
 
     Args:
         repository: the models.
+        most_bytes: what the inputs of a request may take; see `check_size`.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, most_bytes: int) -> None:
         self._repository = repository
+        self._most_bytes = most_bytes
         self._classification = load_protos("tensorflow_serving.apis.classification_pb2")
         self._regression = load_protos("tensorflow_serving.apis.regression_pb2")
         self._inference = load_protos("tensorflow_serving.apis.inference_pb2")
@@ -88,7 +92,7 @@ class Inference:
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         wanted = check_signature(method, find_signature(model, name))
         exchange.signature = name
-        examples = read_examples(request.input)
+        examples = read_examples(request.input, self._most_bytes)
         outputs = run(model, name, examples, wanted, exchange)
         state_model(response.model_spec, model, name)
         write(method, outputs, len(examples), response.result)
@@ -109,7 +113,7 @@ class Inference:
         first = request.tasks[0].model_spec if request.tasks else self._inference.InferenceTask().model_spec
         model = find_by_spec(self._repository, first, exchange)
         tasks = check_tasks(request.tasks, model)
-        examples = read_examples(request.input)
+        examples = read_examples(request.input, self._most_bytes)
         response = self._inference.MultiInferenceResponse()
         for name, method, wanted in tasks:
             exchange.signature = name
@@ -170,20 +174,22 @@ def check_signature(method: str, signature: Signature) -> list[str]:
     return choose(signature)
 
 
-def read_examples(source: Any) -> np.ndarray:
+def read_examples(source: Any, most_bytes: int) -> np.ndarray:
     """The serialized examples of an `Input`, each with the context before it, as an object array of `bytes`, axis (n,).
 
     Raises:
-        InvalidPayload: there are none.
+        InvalidPayload: there are none, or they are too large together.
     """
     chosen = getattr(source, source.WhichOneof("kind") or "example_list")
     # To join two messages' bytes is to merge the messages; the parsing op in the graph does so.
     context = chosen.context.SerializeToString() if hasattr(chosen, "context") else b""
-    serialized = [context + example.SerializeToString() for example in chosen.examples]
-    if not serialized:
+    count = len(chosen.examples)
+    if not count:
         raise InvalidPayload("Input is empty.")
-    array = np.empty(len(serialized), object)
-    array[:] = serialized
+    examples_bytes = sum(example.ByteSize() for example in chosen.examples)
+    check_size([(np.dtype(object), count, count * len(context) + examples_bytes)], most_bytes)
+    array = np.empty(count, object)
+    array[:] = [context + example.SerializeToString() for example in chosen.examples]
     return array
 
 
@@ -195,7 +201,7 @@ def run(model: Model, name: str, examples: np.ndarray, wanted: list[str], exchan
         ServiceError: as `Engine.call` says.
     """
     check_count(model.signatures[name], len(examples))
-    return model.call(name, {INPUT: examples}, wanted, exchange.deadline)
+    return call_model(model, name, {INPUT: examples}, wanted, exchange.deadline)
 
 
 def write(method: str, outputs: dict[str, np.ndarray], count: int, result: Any) -> None:

@@ -4,31 +4,35 @@ Source:
     TensorFlow Serving, `predict_util.cc`.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from service.engine.interface import Arrays
 from service.engine.protos import load_protos
 from service.engine.signature import Signature, TensorSpec
-from service.engine.tensor_protos import decode_tensor
+from service.engine.tensor_protos import decode_tensor, weigh_tensor
+from service.engine.tensor_sizes import check_size
 from service.errors import InvalidPayload
+
+Parsed = TypeVar("Parsed")
 
 
 def decode_inputs(tensors: Any, signature: Signature, most_bytes: int) -> Arrays:
-    """The arrays in a request, as the signature states them.
+    """The arrays in a request, of the types that the signature states.
 
     Args:
         tensors: `TensorProto` by input name.
         signature: what the arrays are for.
-        most_bytes: the largest array to make.
+        most_bytes: what the inputs of a request may take; see `check_size`.
 
     Raises:
         InvalidPayload: they do not fit the signature.
     """
-    if len(tensors) != len(signature.inputs):
-        extra, missing = set(tensors) - set(signature.inputs), set(signature.inputs) - set(tensors)
+    extra, missing = set(tensors) - set(signature.inputs), signature.required - set(tensors)
+    if (extra or missing) and len(tensors) != len(signature.inputs):
         raise InvalidPayload(
             f"input size does not match signature: {len(tensors)}!={len(signature.inputs)} "
             f"len({listed(tensors)}) != len({listed(signature.inputs)}). "
@@ -40,21 +44,26 @@ def decode_inputs(tensors: Any, signature: Signature, most_bytes: int) -> Arrays
                 f"input tensor alias not found in signature: {alias[:256]}. "
                 f"Inputs expected to be in the set {listed(signature.inputs)}."
             )
-    return {name: decode_input(tensors[name], spec, most_bytes) for name, spec in signature.inputs.items()}
+    inputs = {name: spec for name, spec in signature.inputs.items() if name in tensors}
+    check_size([parse(weigh_tensor, tensors[name], name) for name in inputs], most_bytes)
+    return {name: decode_input(tensors[name], spec, most_bytes) for name, spec in inputs.items()}
+
+
+def parse(read: Callable[[Any], Parsed], proto: Any, name: str) -> Parsed:
+    """What a function reads from an input's `TensorProto`; its errors name the input."""
+    try:
+        return read(proto)
+    except InvalidPayload as error:
+        raise InvalidPayload(f"tensor parsing error: {name}. Reason: {error}") from None
 
 
 def decode_input(proto: Any, spec: TensorSpec, most_bytes: int) -> np.ndarray:
     """One input's array."""
-    try:
-        array = decode_tensor(proto, most_bytes)
-    except InvalidPayload as error:
-        raise InvalidPayload(f"tensor parsing error: {spec.name}. Reason: {error}") from None
-    if array.dtype != spec.numpy_dtype or not spec.accepts(array.shape):
+    array = parse(partial(decode_tensor, most_bytes=most_bytes), proto, spec.name)
+    if array.dtype != spec.numpy_dtype:
         types = load_protos("tensorflow.core.framework.types_pb2").DataType
-        expected = "any shape" if spec.shape is None else f"shape {list(spec.shape)}"
         raise InvalidPayload(
-            f"input tensor {spec.name} does not match signature: expected {spec.dtype} of {expected}, "
-            f"got {types.Name(proto.dtype)} of shape {list(array.shape)}."
+            f"input tensor {spec.name} does not match signature: expected {spec.dtype}, got {types.Name(proto.dtype)}."
         )
     return array
 

@@ -18,6 +18,8 @@ from service.protocols.grpc_model_specs import version_choice
 SERVICE = "tensorflow.serving.ModelService"
 PLATFORM = "tensorflow"
 UNKNOWN = "UNKNOWN"
+# What a new configuration may take beyond the loading, for versions that end.
+UNLOAD_SECONDS = 100
 
 
 class Models:
@@ -26,11 +28,13 @@ class Models:
     Args:
         repository: the models.
         folder: the model repository.
+        load_timeout_seconds: how long a version may take to be loaded.
     """
 
-    def __init__(self, repository: Repository, folder: Path) -> None:
+    def __init__(self, repository: Repository, folder: Path, load_timeout_seconds: float) -> None:
         self._repository = repository
         self._folder = folder
+        self._configure_seconds = load_timeout_seconds + UNLOAD_SECONDS
         self._status = load_protos("tensorflow_serving.apis.get_model_status_pb2")
         self._management = load_protos("tensorflow_serving.apis.model_management_pb2")
 
@@ -38,8 +42,11 @@ class Models:
         """The methods of the service."""
         return [
             Method("GetModelStatus", PREDICT, self._status.GetModelStatusRequest, self.describe),
-            Method("HandleReloadConfigRequest", ADMIN, self._management.ReloadConfigRequest, self.configure),
-        ]
+            Method(
+                "HandleReloadConfigRequest", ADMIN, self._management.ReloadConfigRequest, self.configure,
+                self._configure_seconds,
+            ),
+        ]  # fmt: skip
 
     def describe(self, request: Any, exchange: Exchange) -> Any:
         """Tells the states of a model's versions, newest first.

@@ -12,6 +12,7 @@ from service.engine.repository import Repository
 from service.engine.signature import Signature, TensorSpec
 from service.engine.tensor_protos import encode_tensor
 from service.errors import FailedPrecondition, InvalidPayload
+from service.protocols.call_model import call_model
 from service.protocols.grpc_exchange import Exchange, Method
 from service.protocols.grpc_inputs import check_filter, decode_inputs, listed
 from service.protocols.grpc_model_specs import DEFAULT_SIGNATURE, find_model, state_model
@@ -25,7 +26,7 @@ class Prediction:
 
     Args:
         repository: the models.
-        most_bytes: the largest array that a request may ask for.
+        most_bytes: what the inputs of a request may take; see `check_size`.
         typed: whether answers use the typed fields of `TensorProto`.
     """
 
@@ -66,7 +67,7 @@ class Prediction:
         exchange.signature = name
         inputs = decode_inputs(request.inputs, signature, self._most_bytes)
         wanted = check_filter(list(request.output_filter), signature)
-        outputs = model.call(name, inputs, wanted, exchange.deadline)
+        outputs = call_model(model, name, inputs, wanted, exchange.deadline)
         response = self._predictions.PredictResponse()
         state_model(response.model_spec, model, name)
         for alias, array in outputs.items():

@@ -1,36 +1,46 @@
 """TensorFlow Serving's gRPC API on a port: both services, health, TLS, and limits on sizes, threads and time."""
 
+import asyncio
 import ssl
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from service.engine.repository import Repository
+from service.engine.tensor_sizes import most_input_bytes
 from service.errors import InvalidSettings
 from service.protocols import grpc_models, grpc_prediction
-from service.protocols.grpc_exchange import Access, Observer, Reception, create_handler
+from service.protocols.grpc_exchange import Access, Observer, Reception
+from service.protocols.grpc_handlers import Handlers, Pool
 from service.protocols.grpc_health import Health
 from service.protocols.grpc_inference import Inference
 from service.protocols.grpc_models import Models
 from service.protocols.grpc_prediction import Prediction
 from service.settings import Settings, bracketed
 
-# Calls that may wait for each thread; more are refused at once with RESOURCE_EXHAUSTED.
-CALLS_PER_THREAD = 16
-KEEPALIVE = (
-    # A client that vanished without a word is noticed after two and a half minutes.
-    ("grpc.keepalive_time_ms", 120_000),
+# Calls at a time of one connection; clients keep more of them back.
+STREAMS_PER_CONNECTION = 128
+# Connections end after this long, give or take a tenth, and clients open others: calls go on, and new ones spread over
+# new replicas. What a client does not read by then, nobody keeps for it.
+CONNECTION_SECONDS = 300
+CONNECTIONS = (
+    ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+    # A client that vanished without a word, or reads nothing, is noticed after 50 seconds.
+    ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     # Clients may ping, with no call open too, as often as the usual load balancers want them to.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_connection_age_ms", 1000 * CONNECTION_SECONDS),
 )
 
 
 class GrpcServer:
-    """A server that is made, started and stopped once.
+    """A server that is made, started and stopped once; its event loop has a thread of its own.
 
     Args:
         settings: address, limits and TLS; port 0 takes a free one.
@@ -45,52 +55,90 @@ class GrpcServer:
     """
 
     def __init__(self, settings: Settings, reception: Reception, repository: Repository) -> None:
-        prediction = Prediction(repository, settings.max_body_bytes, typed=settings.grpc_typed_fields)
+        most_bytes = most_input_bytes(settings.max_body_bytes)
+        prediction = Prediction(repository, most_bytes, typed=settings.grpc_typed_fields)
+        inference = Inference(repository, most_bytes)
+        models = Models(repository, settings.model_repository, settings.load_timeout_seconds)
         methods = {
-            grpc_prediction.SERVICE: [*prediction.methods(), *Inference(repository).methods()],
-            grpc_models.SERVICE: Models(repository, settings.model_repository).methods(),
+            grpc_prediction.SERVICE: [*prediction.methods(), *inference.methods()],
+            grpc_models.SERVICE: models.methods(),
         }
-        self._health = Health(repository.pending, tuple(methods))
+        self._health = Health(repository.pending, methods)
+        self._pool = Pool(settings.threads, settings.max_body_bytes)
+        self._loop = asyncio.new_event_loop()
+        self._stopped = threading.Event()
+        self._ending: set[asyncio.Task[None]] = set()
+        threading.Thread(target=self._run_loop, name="grpc-loop", daemon=True).start()
+        try:
+            self.port = self._wait_for(self._open(settings, Handlers(methods, reception, self._pool)))
+        except InvalidSettings:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
+
+    def _run_loop(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
+        self._stopped.set()
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _open(self, settings: Settings, handlers: Handlers) -> int:
         self._server = create_bare_server(settings)
-        handlers = tuple(create_handler(service, entries, reception) for service, entries in methods.items())
-        self._server.add_generic_rpc_handlers(handlers)
-        add_HealthServicer_to_server(self._health.servicer, self._server)
-        self.port = listen(self._server, settings)
+        add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((handlers,))
+        return listen(self._server, settings)
 
     def start(self) -> None:
         """Begins to answer."""
-        self._health.start()
-        self._server.start()
+        self._wait_for(self._server.start())
+        # Raises what ends the server before its time, which ends the process; see `end_when_a_thread_fails`.
+        watch = self._server.wait_for_termination()
+        threading.Thread(target=self._wait_for, args=(watch,), name="grpc-watch", daemon=True).start()
 
-    def stop(self, grace_seconds: float) -> Event:
+    def stop(self, grace_seconds: float) -> threading.Event:
         """Says NOT_SERVING and takes no new calls.
 
         Args:
-            grace_seconds: how long the calls in hand may take.
+            grace_seconds: how long the calls in flight may take.
 
         Returns:
             An event that is set when the last of them has ended.
         """
-        self._health.stop()
-        return self._server.stop(grace_seconds)
+        with suppress(RuntimeError):  # It has stopped already.
+            self._loop.call_soon_threadsafe(self._begin_stop, grace_seconds)
+        return self._stopped
+
+    def _begin_stop(self, grace_seconds: float) -> None:
+        self._ending.add(self._loop.create_task(self._stop(grace_seconds)))
+
+    async def _stop(self, grace_seconds: float) -> None:
+        self._health.is_stopping = True
+        await self._server.stop(grace_seconds)
+        self._pool.close()
+        # Calls that were cut off note that they were.
+        others = asyncio.all_tasks() - self._ending
+        if others:
+            await asyncio.wait(others, timeout=1)
+        self._loop.stop()
 
 
-def create_bare_server(settings: Settings) -> grpc.Server:
+def create_bare_server(settings: Settings) -> grpc.aio.Server:
     """Makes a server without services."""
-    return grpc.server(
-        ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc"),
-        maximum_concurrent_rpcs=settings.threads * CALLS_PER_THREAD,
+    return grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", settings.max_body_bytes),
-            ("grpc.max_send_message_length", settings.max_body_bytes),
+            # Limited where answers are made, KILN_MAX_ANSWER_BYTES, before they become messages.
+            ("grpc.max_send_message_length", -1),
             # Otherwise a second server would get half of the calls instead of an error.
             ("grpc.so_reuseport", 0),
-            *KEEPALIVE,
+            ("grpc.max_connection_age_grace_ms", 2000 * max(settings.timeout_seconds, settings.load_timeout_seconds)),
+            *CONNECTIONS,
         ),
     )
 
 
-def listen(server: grpc.Server, settings: Settings) -> int:
+def listen(server: grpc.aio.Server, settings: Settings) -> int:
     """Takes the port; with TLS where a certificate is set.
 
     Raises:

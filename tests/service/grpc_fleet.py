@@ -41,6 +41,11 @@ SIGNATURES = {
     "refuses": signature([spec("x")], [spec("x")]),
     "breaks": signature([spec("x")], [spec("x")]),
     "waits": signature([spec("x")], [spec("x")]),
+    "grows": signature([spec("x")], [spec("x", shape=(-1, 512))]),
+    "strict_texts": signature([spec("text", "DT_STRING")], [spec("length", "DT_INT64")]),
+    "default": signature([spec("x"), TensorSpec("scale", "DT_FLOAT", (), "scale:0", has_default=True)], [spec("y")]),
+    "complex64": signature([spec("c", "DT_COMPLEX64")], [spec("c", "DT_COMPLEX64")]),
+    "complex128": signature([spec("c", "DT_COMPLEX128")], [spec("c", "DT_COMPLEX128")]),
 }
 
 
@@ -64,6 +69,14 @@ class GrpcModel:
         if name == "waits":
             self.entered.release()
             self.may_go.wait(10)
+        if name == "grows":
+            return {"x": np.repeat(inputs["x"][:, None], 512, axis=1)}
+        if name == "default":
+            return {"y": inputs["x"] * inputs.get("scale", np.float32(3))}
+        if name == "strict_texts":
+            if inputs["text"].ndim != 1:
+                raise InvalidInput("expected rank 1")
+            return {"length": np.array([len(text) for text in inputs["text"]])}
         if name == "serving_default":
             return {"y": inputs["x"] * self.version}
         if name == "two":

@@ -74,6 +74,22 @@ def test_the_context_is_merged_into_each_example(client):
     assert [entry.value for entry in response.result.regressions] == [3.0, 8.0]
 
 
+@pytest.mark.parametrize("kind", ["classification.ClassificationRequest", "regression.RegressionRequest"])
+def test_a_context_cannot_be_repeated_without_end(client, kind):
+    request = make(kind)
+    request.model_spec.name = "echo"
+    request.model_spec.signature_name = "classify" if "class" in kind else "regress"
+    parts = request.input.example_list_with_context
+    parts.context.features.feature["x"].bytes_list.value.append(b"y" * 100_000)
+    for _ in range(1000):
+        parts.examples.add()
+    method = client.prediction.Classify if "class" in kind else client.prediction.Regress
+    code, details = refusal(method, request)
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("The inputs would take 1000")
+    assert details.endswith("at most 67108864 are allowed (twice KILN_MAX_BODY_BYTES). Send fewer rows at a time.")
+
+
 def test_several_signatures_for_the_same_examples(client):
     request = multi_request([0.25], ("classify", CLASSIFY, "echo"), ("regress", REGRESS, "echo"))
     first, second = client.prediction.MultiInference(request).results

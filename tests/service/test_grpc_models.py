@@ -1,5 +1,7 @@
 """TensorFlow Serving's gRPC GetModelStatus and HandleReloadConfigRequest, and who may call what."""
 
+import time
+
 import pytest
 
 from service.auth import Access
@@ -122,6 +124,14 @@ def test_configurations_that_cannot_be_served_are_refused(folder, entries, code,
         actual, details = refusal(client.models.HandleReloadConfigRequest, reload_request(*entries))
         assert actual == code
         assert details.startswith(sentence)
+
+
+def test_a_configuration_may_take_as_long_as_its_models_take_to_be_loaded(folder, monkeypatch):
+    with serving(folder, timeout_seconds=1) as (_, engine, client):
+        configure = engine.configure
+        monkeypatch.setattr(engine, "configure", lambda *given: (time.sleep(2), configure(*given)))
+        entry = reload_request({"name": "echo", "base_path": "echo"})
+        assert client.models.HandleReloadConfigRequest(entry, timeout=30).status.error_code == 0
 
 
 def test_a_configuration_is_a_list_of_models(folder):
