@@ -1,5 +1,5 @@
 # ruff: noqa: N999
-"""gunicorn's configuration of the floor and the plain handler: Kiln's own, on gunicorn's own threaded worker."""
+"""gunicorn's configuration of the floor and the plain handler: Kiln's own, on gunicorn's own gevent worker."""
 
 import runpy
 from pathlib import Path
@@ -8,7 +8,7 @@ from gunicorn.config import Config
 
 OWN = {"wsgi_app", "logger_class", "loglevel", "worker_class"}
 
-worker_class = "gthread"
+worker_class = "gevent"
 
 loglevel = "warning"
 for name, value in runpy.run_path(str(Path(__file__).parent.parent / "service" / "gunicorn.conf.py")).items():

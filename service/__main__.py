@@ -30,9 +30,10 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
     except InvalidSettings as error:
         return refuse(str(error))
-    obstacle = check_port(settings)
-    if obstacle:
-        return refuse(obstacle)
+    for name, port in (("KILN_PORT", settings.port), ("KILN_ADMIN_PORT", settings.admin_port)):
+        obstacle = check_port(settings.host, port, name) if port else ""
+        if obstacle:
+            return refuse(obstacle)
     set_up_logging(settings)
     try:
         return supervise(settings)
@@ -46,19 +47,25 @@ def refuse(sentence: str) -> int:
     return WRONG_USE
 
 
-def check_port(settings: Settings) -> str:
-    """Why the address cannot be listened on, or ""; gunicorn would try for five seconds and then say less."""
+def check_port(host: str, port: int, name: str) -> str:
+    """Why the address cannot be listened on, or ""; gunicorn would try for five seconds and then say less.
+
+    Args:
+        host: the address.
+        port: its port.
+        name: the variable that gives the port.
+    """
     try:
         [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
         return (
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-            "Set KILN_PORT (or KILN_HOST) to another one, e.g. KILN_PORT=8081."
+            f"Cannot listen on {host} port {port}: {error.strerror}. "
+            f"Set {name} (or KILN_HOST) to another one, e.g. {name}=8081."
         )
     return ""
 

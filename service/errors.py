@@ -11,6 +11,7 @@
     - Forbidden (403): the token, or the place that the request came from, does not allow this.
     - NonFiniteOutput (400): the model answered NaN or infinity, for which JSON has no form.
     - UnknownModel (404): no such model, or no such version of it.
+    - RequestTimeout (408): the body did not come in time.
     - PayloadTooLarge (413): the body is larger than the service accepts.
     - AnswerTooLarge (413): the model's answer is larger than the service gives.
     - UnsupportedType (501): JSON has no form for the tensor's type.
@@ -90,6 +91,12 @@ class UnknownModel(ServiceError):
     """No such model, or no such version of it."""
 
     status = 404
+
+
+class RequestTimeout(ServiceError):
+    """The body did not come in time."""
+
+    status = 408
 
 
 class PayloadTooLarge(ServiceError):

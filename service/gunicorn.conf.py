@@ -21,7 +21,10 @@ wsgi_app = "service.app:create_worker_app()"
 bind = f"{bracketed(settings.host)}:{settings.port}"
 workers = settings.workers
 worker_class = "service.gunicorn_worker.Worker"
-threads = settings.threads
+# Connections of a worker that are open at a time; one costs a greenlet and 20 kB.
+worker_connections = 10_000
+# A header may have 16 kB, and a name.
+limit_request_field_size = 17 * 1024
 preload_app = False
 # A heartbeat that stops for so long means a worker that hangs.
 timeout = 120

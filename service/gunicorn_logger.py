@@ -20,4 +20,4 @@ class GunicornLogger(Logger):
         logging.config.dictConfig(logging_configuration(settings.log_level, settings.log_format))
 
     def access(self, *_arguments: Any) -> None:
-        """Logs nothing; see `service.record`."""
+        """Logs nothing; see `service.request_context`."""

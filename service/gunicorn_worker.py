@@ -1,28 +1,27 @@
-"""gunicorn's threaded worker with the service's manners: patient with the many, not with the slow."""
+"""gunicorn's gevent worker, with what it lacks; only its public methods are overridden.
 
-import os
-import select
-import selectors
+It answers unreadable requests with JSON, gives up answers that nobody takes, ends idle connections when it is told to
+end, and logs and counts what it cuts off. `docs/decisions/0001-front-end-worker.md` says why this worker.
+"""
+
 import socket
-import threading
-import time
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+import gevent
 import orjson
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn.http import errors
-from gunicorn.util import write_nonblock
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.util import close_graceful
+from gunicorn.workers.ggevent import GeventWorker
 
-from service.crew import Crew
-from service.custody.counts import is_supported
-from service.custody.ward import Ward
-from service.joined_writes import JoinedWrites
-from service.metrics import FOLDER_VARIABLE
+from service.body_budget import end_reading
+from service.request_context import close_connection
 
 # What a client did wrong before the request could be read; anything else is answered 400.
 STATUSES = (
@@ -31,247 +30,177 @@ STATUSES = (
     (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),
     (errors.ExpectationFailed, HTTPStatus.EXPECTATION_FAILED),
 )
-# A client that sends more slowly, and takes longer than that, would keep a thread from the others.
-SLOW_SECONDS = 10.0
-SLOW_BYTES_PER_SECOND = 50_000
-LOOK_SECONDS = 1.0
-# For so long a thread stays with a connection whose request it has answered, while there is a thread for each.
-STAY_SECONDS = 1.0
-# How long requests gather while the threads have more to do than they can.
-PAUSE_SECONDS = 0.002
+# Connections that a worker accepts in a row, at the least, and the pause after them, in which the others wake up.
+IN_A_ROW, PAUSE_SECONDS = 8, 0.002
 OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 
-class Connection(TConn):
-    """A client's connection, of which the keeper has a copy."""
+class MissingHost(errors.ParseException):
+    """HTTP/1.1 without the header Host (RFC 9112, section 3.2)."""
 
-    ward: Ward | None = None
-    request: Any = None
-    events: Any = None
-
-    def note_end(self, plain: socket.socket, length: int, has_begun: bool) -> None:
-        """The end of an answer is about to be sent through the socket; see `Ward.note`."""
-        if self.ward is not None:
-            with suppress(OSError):
-                self.ward.note(plain, len(self.parser.unreader.buf.getvalue()), length, has_begun=has_begun)
-
-    def close(self, graceful: bool = False) -> None:
-        """Ends the connection; closing alone would not, while the keeper has a copy."""
-        if self.ward is not None:
-            self.ward.forget(self.sock)
-            if not graceful:
-                with suppress(OSError):
-                    self.sock.shutdown(socket.SHUT_RDWR)
-        super().close(graceful=graceful)
+    def __str__(self) -> str:
+        return "HTTP/1.1 needs the header Host"
 
 
-class Worker(ThreadWorker):
-    """Answers unreadable requests with JSON, and when it is told to end, those too that wait to be accepted.
+@dataclass(eq=False, slots=True)
+class Connection:
+    """A client's connection.
 
-    A connection gets a thread when there is something to read on it, and for so long as a request takes that comes at
-    a decent speed. Where there are no more connections than threads, the thread then waits for the connection's next
-    request itself: handing the connection to the main thread and back takes two wake-ups, which cost more than many a
-    prediction. Where there are more, the thread leaves its connection to the main thread's poller and takes the next.
+    Attributes:
+        client: its socket.
+        address: the client's.
+        is_waiting: whether its next request has not come whole.
+        requests: how many did.
     """
+
+    client: socket.socket
+    address: str
+    is_waiting: bool = False
+    requests: int = 0
+
+
+class RequestWait(gevent.Timeout):
+    """The time in which a connection's next request has to come, but for its body.
+
+    Args:
+        seconds: how long that is.
+        connection: see `Connection`.
+        expired: called where it did not come.
+    """
+
+    def __init__(self, seconds: float, connection: Connection, expired: Callable[[Connection], None]) -> None:
+        super().__init__(seconds, False)
+        self._connection, self._expired = connection, expired
+
+    def __enter__(self) -> "RequestWait":
+        self._connection.is_waiting = True
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self._connection.is_waiting = False
+        if error is self:
+            self._expired(self._connection)
+        elif error is None:
+            self._connection.requests += 1
+        return super().__exit__(kind, error, traceback)
+
+
+class Server(StreamServer):
+    """Accepts connections for a worker, and leaves some to the others.
+
+    A greenlet costs so little that one worker would accept all of the connections that come at once, and answer them
+    with one core, before another one wakes up.
+
+    Args:
+        listener: where connections come.
+        worker: whose they are.
+        spawn: where the greenlets run.
+    """
+
+    max_accept = IN_A_ROW
+
+    def __init__(self, listener: Any, worker: "Worker", spawn: Pool, **_unused: Any) -> None:
+        super().__init__(listener, partial(worker.handle, listener), spawn=spawn)
+        self._accepted = 0
+
+    def do_handle(self, *args: Any) -> None:
+        """Has a connection served; after a few, the other workers have theirs."""
+        super().do_handle(*args)
+        self._accepted += 1
+        if self._accepted >= self.max_accept:
+            self._accepted = 0
+            # Half as many again as it has: else those who come while it is busy would wait for long.
+            self.max_accept = max(IN_A_ROW, (self.pool.size - self.pool.free_count()) // 2)
+            self.stop_accepting()
+            gevent.spawn_later(PAUSE_SECONDS, self.go_on)
+
+    def go_on(self) -> None:
+        """Accepts again, unless the worker is about to end."""
+        if self.started:
+            self.start_accepting()
+
+
+class Worker(GeventWorker):
+    """Serves each connection in a greenlet."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.ward: Ward | None = None
-        # When a thread began to read from a connection.
-        self.reading: dict[Connection, float] = {}
-        self.looked_at = 0.0
-        self.crowded = False
-        self.keeping = threading.Lock()
+        self.server_class = partial(Server, worker=self)
+        self.connections: dict[Any, Connection] = {}
 
-    def get_thread_pool(self) -> Crew:
-        """The threads that answer."""
-        return Crew(self.cfg.threads, self.serve)
-
-    def enqueue_req(self, conn: Connection) -> None:
-        """Has a thread read a request."""
-        self.tpool.submit(conn)
-
-    def init_process(self) -> None:
-        """Meets the keeper, where there is one."""
-        # Something can be read from it while threads should not stay with their connections.
-        self.crowd, self.crowding = os.pipe()
-        if is_supported():
-            with suppress(OSError):
-                self.ward = Ward(Path(os.environ[FOLDER_VARIABLE]))
-        super().init_process()
-
-    def run(self) -> None:
-        """Serves until told to end."""
-        if self.ward is not None:
-            self.poller.register(self.ward.fileno(), selectors.EVENT_READ, self.adopt)
-        super().run()
-
-    def accept(self, listener: socket.socket) -> None:
-        """Accepts a connection."""
+    def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
+        """Serves a connection until it ends."""
+        current = gevent.getcurrent()
+        self.connections[current] = Connection(client, str(addr[0]))
         try:
-            accepted, _ = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        self.begin(accepted, listener.getsockname())
-
-    def adopt(self, _source: Any) -> None:
-        """Goes on with a connection that a worker left which was killed."""
-        connection = self.ward.receive()
-        if connection is None:
-            self.poller.unregister(self.ward.fileno())
-        else:
-            self.begin(connection, self.sockets[0].getsockname())
-
-    def begin(self, accepted: socket.socket, address: Any) -> None:
-        """Waits for the first request on a connection."""
-        try:
-            client = accepted.getpeername()
-            is_kept = self.ward is not None and self.ward.take(accepted)
-        except OSError:  # the client has gone already
-            accepted.close()
-            return
-        connection = Connection(self.cfg, accepted, client, address)
-        connection.ward = self.ward if is_kept else None
-        connection.set_timeout()
-        self.nr_conns += 1
-        self.pending_conns.append(connection)
-        self.poller.register(accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
-
-    def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Does what the main thread is told to do."""
-        if self.tpool.is_busy():
-            # The threads have enough to do; this one would take Python's lock from them for each request that comes.
-            time.sleep(PAUSE_SECONDS)
-        super().wait_for_and_dispatch_events(timeout)
-        self.look_around()
-
-    def look_around(self) -> None:
-        """Lets threads stay with their connections, or not."""
-        crowded = self.nr_conns > self.cfg.threads or not self.alive
-        if crowded and not self.crowded:
-            os.write(self.crowding, b".")
-        elif self.crowded and not crowded:
-            os.read(self.crowd, 1)
-        self.crowded = crowded
-
-    def serve(self, conn: Connection) -> None:
-        """Reads and answers requests, in a thread, and leaves the connection to the main thread."""
-        result: Any = False
-        try:
-            result = self.handle(conn)
+            super().handle(listener, client, addr)
         finally:
-            if result is not True or not self.keep(conn):
-                outcome: Future[Any] = Future()
-                outcome.set_result(result)
-                self.method_queue.defer(self.finish_request, conn, outcome)
+            del self.connections[current]
 
-    def keep(self, conn: Connection) -> bool:
-        """Waits for a connection's next request without a thread, unless it is there already or the worker is to end.
+    def timeout_ctx(self) -> RequestWait:
+        """The time that the current connection has for its next request."""
+        return RequestWait(self.cfg.keepalive, self.connections[gevent.getcurrent()], self.note_slow_head)
 
-        It does what `finish_request` does, for which the main thread would have to be woken.
-        """
-        if conn.parser.unreader.buf.getvalue():
-            return False
-        with self.keeping:
-            if not self.alive:
-                return False
-            conn.set_timeout()
-            self.keepalived_conns.append(conn)
-            readable = partial(self.on_client_socket_readable, conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, readable)
-        return True
-
-    def handle(self, conn: Connection) -> Any:
-        """Reads and answers requests, in a thread."""
-        while True:
-            self.reading[conn] = time.monotonic()
-            try:
-                result = super().handle(conn)
-            finally:
-                del self.reading[conn]
-            if result is not True or not self.stay(conn):
-                return result
-
-    def stay(self, conn: Connection) -> bool:
-        """Waits for the next request on a connection; False leaves that to the main thread."""
-        if self.crowded or conn.parser.unreader.buf.getvalue():
-            return False
-        if conn.events is None:
-            conn.events = select.poll()
-            conn.events.register(conn.sock, select.POLLIN)
-            conn.events.register(self.crowd, select.POLLIN)
-        ready = conn.events.poll(STAY_SECONDS * 1000)
-        return bool(ready) and all(descriptor != self.crowd for descriptor, _ in ready)
-
-    def handle_request(self, req: Any, conn: Connection) -> Any:
-        """Answers a request; its answer is noted and sent in one go."""
-        plain = conn.sock
-        joined = JoinedWrites(plain, partial(conn.note_end, plain))
-        conn.sock, conn.request = joined, req
+    def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> None:
+        """Answers a request; the client has to take the answer in time."""
+        if req.version >= (1, 1) and not any(name == "HOST" for name, _ in req.headers):
+            raise MissingHost
+        close_connection.set(req.force_close)
+        # For each piece of a body that is read or written.
+        sock.settimeout(self.wsgi.settings.timeout_seconds)
         try:
-            result = super().handle_request(req, conn)
-            joined.finish()
+            super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:
+            self.refuse("slow_answer", str(addr[0]), "The client did not take its answer")
+            raise StopIteration from None
         finally:
-            conn.sock, conn.request = plain, None
-        return result
+            if req.must_close and sock.fileno() >= 0:
+                # Otherwise what is left of the request would reset the connection, and the answer be lost.
+                close_graceful(sock)
+            sock.settimeout(None)
 
-    def murder_pending(self) -> None:
-        """Closes connections on which no request came, and reads no more of requests that come too slowly."""
-        super().murder_pending()
-        now = time.monotonic()
-        if now < self.looked_at + LOOK_SECONDS:
-            return
-        self.looked_at = now
-        for conn, began in list(self.reading.items()):
-            with suppress(OSError):
-                read = 0 if conn.ward is None else conn.ward.read_since_note(conn.sock)
-                if now > began + SLOW_SECONDS + read / SLOW_BYTES_PER_SECOND:
-                    # Ends the waiting for more; an answer that is being made can still be sent, as the last one here.
-                    if conn.request is not None:
-                        conn.request.force_close()
-                    conn.sock.shutdown(socket.SHUT_RD)
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """Ends connections without a request soon, once the worker is to end."""
-        # Until now, threads have added connections that they leave.
-        with self.keeping:
-            super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
+    def notify(self) -> None:
+        """Says that the worker lives; once it is told to end, ends connections that wait for a request."""
+        super().notify()
+        if not self.alive:
+            for connection in list(self.connections.values()):
+                if connection.is_waiting:
+                    end_reading(connection.client)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers a request that is no HTTP, or too long in its line or headers."""
         if not isinstance(exc, errors.ParseException) or isinstance(exc, OURS):
             super().handle_error(req, client, addr, exc)
             return
-        self.log.warning("Refused an unreadable request: %s", exc)
+        status = next((status for kind, status in STATUSES if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST)
+        sentence = f"The request cannot be read: {exc}."
+        self.refuse("unreadable", str(addr[0]), sentence, status.value)
         try:
-            write_nonblock(client, unreadable(exc))
+            client.settimeout(1.0)
+            client.sendall(error_answer(status, sentence))
+            close_graceful(client)
         except OSError:
             self.log.debug("The client had gone")
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Accepts connections or not; before it ends, those that the system has accepted in its name.
+    def note_slow_head(self, connection: Connection) -> None:
+        """A connection's next request did not come. That is usual where there was one before."""
+        if not connection.requests:
+            sentence = f"No complete request came within {self.cfg.keepalive} seconds"
+            self.refuse("slow_head", connection.address, sentence)
 
-        They would be reset when the last worker closes the port.
-        """
-        if not self.alive and self._accepting and not enabled:
-            for listener in self.sockets:
-                self.accept_waiting(listener)
-        super().set_accept_enabled(enabled)
-
-    def accept_waiting(self, listener: Any) -> None:
-        """Accepts what waits in the listener's queue."""
-        before = -1
-        while before < self.nr_conns < self.worker_connections:
-            before = self.nr_conns
-            self.accept(listener)
+    def refuse(self, reason: str, address: str, sentence: str, status: int | None = None) -> None:
+        """Counts and logs a request that the application does not see, or an answer that its client does not."""
+        self.wsgi.measures.refused(reason)
+        fields = {"client": address, "reason": sentence} | ({} if status is None else {"status": status})
+        self.log.info("Request refused", extra={"fields": fields})
 
 
-def unreadable(error: BaseException) -> bytes:
+def error_answer(status: HTTPStatus, sentence: str) -> bytes:
     """The whole answer to a request that could not be read."""
-    status = next((status for kind, status in STATUSES if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
-    body = orjson.dumps({"error": f"The request cannot be read: {error}."})
+    body = orjson.dumps({"error": sentence})
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

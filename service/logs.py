@@ -1,12 +1,11 @@
 """Log records as lines: JSON objects for machines, or text for eyes."""
 
+import json
 import logging
 import sys
 import time
 from functools import lru_cache
 from typing import Any
-
-import orjson
 
 # A record's `fields` (given as `extra={"fields": {...}}`) become keys of the JSON object.
 FIELDS = "fields"
@@ -16,7 +15,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
+        """The record as JSON in ASCII: no name, wherever it comes from, writes a control character."""
         entry = {
             "time": timestamp(record.created),
             "level": record.levelname.lower(),
@@ -27,7 +26,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        return json.dumps(entry, default=str, separators=(",", ":"))
 
 
 class TextFormatter(logging.Formatter):
@@ -36,9 +35,15 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text; what clients sent is escaped, so that it cannot pose as a line of its own."""
         fields = " ".join(f"{key}={value}" for key, value in getattr(record, FIELDS, {}).items())
-        sentence = f"{record.getMessage()} {fields}".rstrip().encode("unicode_escape").decode("ascii")
+        sentence = escape(f"{record.getMessage()} {fields}".rstrip())
+        lines = self.formatException(record.exc_info).splitlines() if record.exc_info else []
         text = f"{timestamp(record.created)} {record.levelname.lower():7} {sentence}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        return "\n".join([text, *(f"  {escape(line)}" for line in lines)])
+
+
+def escape(text: str) -> str:
+    """The text in printable ASCII, with the rest as Python writes it in a string, e.g. `\\n`."""
+    return text.encode("unicode_escape").decode("ascii")
 
 
 def timestamp(seconds: float) -> str:

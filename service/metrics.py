@@ -25,6 +25,8 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 LOCK = "lock"
 # The values of the label `protocol`; "http" is what belongs to none.
 PROTOCOLS = ("tensorflow_serving", "open_inference", "tensorflow_serving_grpc", "http")
+# Why a request was refused, or a client's connection ended, before there was an answer from a model.
+REFUSALS = ("unreadable", "slow_head", "slow_body", "no_memory", "slow_answer")
 
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -105,6 +107,8 @@ class Metrics:
         )
         in_flight = registry.gauge("kiln_in_flight_requests", "Requests being answered.", ["protocol"], "livesum")
         self._in_flight = {protocol: registry.child(in_flight, protocol) for protocol in PROTOCOLS}
+        refusals = registry.counter("kiln_refusals", "Requests that were refused or cut off.", ["reason"])
+        self._refusals = {reason: registry.child(refusals, reason) for reason in REFUSALS}
         self._children: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
         build = registry.gauge("kiln_build_info", "Versions of what the service is made of.", list(versions()))
         registry.child(build, *versions().values()).set(1)
@@ -116,6 +120,10 @@ class Metrics:
     def ended(self, protocol: str) -> None:
         """It is over."""
         self._in_flight[protocol].dec()
+
+    def refused(self, reason: str) -> None:
+        """A request was refused or cut off; `reason` is one of `REFUSALS`."""
+        self._refusals[reason].inc()
 
     def answered(self, request: tuple[str, str, str, str, str], code: str, seconds: float) -> None:
         """A request was answered.

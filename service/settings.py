@@ -55,7 +55,7 @@ class Settings:
         default=2, metadata=read_by(integer(1, 64), "HTTP worker processes, 50 MB each. The models run in another one.")
     )
     threads: int = field(
-        default=16, metadata=read_by(integer(1, 1024), "Threads per worker: requests that it answers at a time.")
+        default=16, metadata=read_by(integer(1, 1024), "Threads that answer gRPC; HTTP workers need none.")
     )
     model_repository: Path = field(
         default=Path("models"),

@@ -16,8 +16,6 @@ from types import FrameType
 
 from service.announcement import announce
 from service.child_process import MOST_SECONDS_BETWEEN_STARTS, Child, pause_before_start
-from service.custody.counts import is_supported
-from service.custody.keeper import Keeper
 from service.engine.attempt import Attempt
 from service.engine.board import STARTING, Board
 from service.engine.casualties import Casualties, explain_crash
@@ -32,7 +30,7 @@ from service.engine.repository import Repository
 from service.errors import InvalidSettings
 from service.metrics import FOLDER_VARIABLE, LOCK, fold_dead_worker
 from service.processes import PARENT_VARIABLE, allow_many_files
-from service.settings import Settings
+from service.settings import Settings, bracketed
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +69,12 @@ class Supervisor:
     def __post_init__(self) -> None:
         configuration = Path(__file__).parent / "gunicorn.conf.py"
         self.engine = Child("engine", [sys.executable, "-m", "service.engine"])
-        self.fronts = [Child("http", [sys.executable, "-m", "gunicorn", "--config", str(configuration)])]
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", str(configuration)]
+        self.fronts = [Child("http", gunicorn)]
+        if self.settings.admin_port:
+            address = f"{bracketed(self.settings.host)}:{self.settings.admin_port}"
+            options = ["--bind", address, "--workers", "1", "service.app:create_admin_worker_app()"]
+            self.fronts.append(Child("admin", [*gunicorn, *options]))
         if self.settings.grpc_port:
             self.fronts.append(Child("grpc", [sys.executable, "-m", "service.grpc_front"]))
         self._board = Board(self.folder)
@@ -93,8 +96,6 @@ class Supervisor:
         """
         self._listen_to_signals()
         allow_many_files()
-        if is_supported():
-            Keeper(self.folder).start()
         for child in (self.engine, *self.fronts):
             child.start()
         code = self._watch()

@@ -1,8 +1,8 @@
 """Flask, with what every request of the service needs, and a short way for predictions: this is the hot path.
 
 Flask's hooks, proxies and contexts cost more than reading a picture out of a request. So a request is begun, checked,
-counted and logged in methods here; and once Flask has found the route of a prediction and answered it, the same path
-goes straight to the same view. An error on the short way is handed to Flask, so all are answered in one place.
+counted and logged in methods here, and the two routes of predictions are found and called without Flask. Everything
+else goes through Flask, and so does every error, so all are answered in one place.
 """
 
 import logging
@@ -10,44 +10,32 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Flask, Response
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 
-from service import record
-from service.engine.attempt import Attempt
+from service import request_context
+from service.body_budget import FREE_BYTES, BodyBudget, Share
+from service.engine.memory import give_memory_back
 from service.engine.repository import Repository
-from service.joined_writes import JoinedWrites
 from service.metrics import Metrics
-from service.protocols.access import Guard
-from service.protocols.paths import fold_case
+from service.protocols import cors
+from service.protocols.access import Authorizer
+from service.protocols.paths import find_prediction, fold_case
 from service.protocols.prediction import Answer
 from service.readiness import Readiness
+from service.request_context import RequestContext
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 ExceptionInfo = tuple[type, BaseException, TracebackType | None] | tuple[None, None, None]
-# How many paths of predictions are remembered.
-MOST_ROUTES = 1024
-# Where a request that went the short way and failed has its error.
+# Where a prediction that failed has its error, until Flask answers it.
 ERROR = "kiln.error"
-
-
-class Route(NamedTuple):
-    """What is remembered of a prediction's path.
-
-    Attributes:
-        endpoint: Flask's name of the route.
-        view: the function that answers.
-        arguments: what the path gives it.
-    """
-
-    endpoint: str
-    view: Callable[..., Any]
-    arguments: dict[str, Any]
+# A large answer is sent in pieces, each of which a client has to take in time.
+PIECE_BYTES = 256 * 1024
 
 
 class Sending:
@@ -55,26 +43,29 @@ class Sending:
 
     Args:
         body: its bytes.
-        environ: the WSGI request.
+        share: the memory that the request may use.
         afterwards: what to do when they have been sent; nobody waits for that.
     """
 
-    __slots__ = ("_afterwards", "_body", "_environ")
+    __slots__ = ("_afterwards", "_body", "_share")
 
-    def __init__(self, body: bytes, environ: dict[str, Any], afterwards: Callable[[], None]) -> None:
-        self._body, self._environ, self._afterwards = body, environ, afterwards
+    def __init__(self, body: bytes, share: Share, afterwards: Callable[[], None]) -> None:
+        self._body, self._share, self._afterwards = body, share, afterwards
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._body
+        if len(self._body) <= FREE_BYTES:
+            yield self._body
+            return
+        self._share.hold_answer(len(self._body))
+        for start in range(0, len(self._body), PIECE_BYTES):
+            self._share.wait_for_client()
+            yield self._body[start : start + PIECE_BYTES]
+            self._share.note_moved(PIECE_BYTES)
 
     def close(self) -> None:
         """The server has done with the answer."""
-        try:
-            connection = self._environ.get("gunicorn.socket")
-            if isinstance(connection, JoinedWrites):
-                connection.finish()
-        finally:
-            self._afterwards()
+        self._body = b""
+        self._afterwards()
 
 
 class KilnApp(Flask):
@@ -83,7 +74,8 @@ class KilnApp(Flask):
     Args:
         settings: what it is made with.
         repository: the models.
-        guard: who may ask for what.
+        authorizer: who may ask for what.
+        budget: the memory for bodies.
 
     Attributes:
         settings, repository: the same.
@@ -91,61 +83,71 @@ class KilnApp(Flask):
         measures: the metrics.
     """
 
-    def __init__(self, settings: Settings, repository: Repository, guard: Guard) -> None:
+    def __init__(self, settings: Settings, repository: Repository, authorizer: Authorizer, budget: BodyBudget) -> None:
         super().__init__("service", static_folder=None)
         self.settings = settings
         self.repository = repository
         self.readiness = Readiness(repository)
         self.measures = Metrics()
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-        self._guard = guard
-        self._routes: dict[tuple[str, str], Route] = {}
-        # Pages of other origins need more headers, which are Flask's to add.
-        self._is_short = not settings.cors
+        self._authorizer = authorizer
+        self._budget = budget
+        # Predictions are answered to pages of other origins too, where the settings say so.
+        self._headers = tuple(cors.HEADERS.items()) if settings.cors else ()
 
     def wsgi_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answers a request, and logs and counts it."""
-        made = record.begin(environ, self.settings)
-        self.measures.began(made.protocol)
-        route = self._routes.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-        answer = None if route is None else self._predict(made, route)
+        context = request_context.begin(environ, self.settings, self._budget)
+        self.measures.began(context.protocol)
+        found = find_prediction(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        answer = None if found is None else self._predict(context, *found)
         if answer is not None:
-            made.status = 200
-            start_response("200 OK", [*answer.headers(), (record.REQUEST_ID_HEADER, made.request_id)])
-            return Sending(answer.body, environ, partial(self._finish, made))
+            context.status = 200
+            identity = request_context.REQUEST_ID_HEADER, context.request_id
+            start_response("200 OK", [*answer.headers(), *self._headers, identity])
+            return Sending(answer.body, context.share, partial(self._finish, context))
         try:
-            return self._ask_flask(made, start_response)
+            return self._ask_flask(context, start_response)
         finally:
-            self._finish(made)
+            self._finish(context)
 
-    def _finish(self, made: record.Record) -> None:
-        """Counts and logs a request."""
-        seconds = time.monotonic() - made.started
-        version = "" if made.version is None else str(made.version)
-        labels = (made.protocol, made.endpoint, made.model, version, made.signature)
-        self.measures.answered(labels, str(made.status), seconds)
-        self.measures.ended(made.protocol)
-        record.log_request(made, seconds)
+    def _finish(self, context: RequestContext) -> None:
+        """Counts and logs a request, and forgets it."""
+        seconds = time.monotonic() - context.started
+        version = "" if context.version is None else str(context.version)
+        labels = (context.protocol, context.endpoint, context.model, version, context.signature)
+        self.measures.answered(labels, str(context.status), seconds)
+        self.measures.ended(context.protocol)
+        if context.share.was_cut and not context.refusal:
+            context.refusal, context.reason = "slow_answer", "The client took its answer too slowly."
+        if context.refusal:
+            self.measures.refused(context.refusal)
+        request_context.log_request(context, seconds)
+        request_context.end()
+        if context.share.release():
+            give_memory_back()
 
-    def _predict(self, made: record.Record, route: Route) -> Answer | None:
+    def _predict(self, context: RequestContext, endpoint: str, arguments: dict[str, str]) -> Answer | None:
         """Answers a prediction on the short way; None leaves its error to Flask."""
-        made.endpoint = route.endpoint
-        with Attempt() as attempt:
-            self._guard.check(route.endpoint, made.environ)
-            answer: Answer = route.view(**route.arguments)
-        if attempt.error is None:
-            return answer
-        made.environ[ERROR] = attempt.error
-        return None
+        context.endpoint = endpoint
+        try:
+            self._authorizer.authorize(endpoint, context.environ)
+            answer: Answer = self.view_functions[endpoint](**arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, Flask's handlers answer it, as on every other route
+            context.environ[ERROR] = error
+            return None
+        finally:
+            context.share.leave()
+        return answer
 
-    def _ask_flask(self, made: record.Record, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _ask_flask(self, context: RequestContext, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answers a request as Flask does."""
-        environ = made.environ
+        environ = context.environ
         environ["PATH_INFO"] = fold_case(environ["PATH_INFO"])
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            made.status = int(status[:3])
-            headers.append((record.REQUEST_ID_HEADER, made.request_id))
+            context.status = int(status[:3])
+            headers.append((request_context.REQUEST_ID_HEADER, context.request_id))
             return start_response(status, headers, *rest)
 
         return super().wsgi_app(environ, start)
@@ -155,27 +157,22 @@ class KilnApp(Flask):
         request = request_ctx.request
         environ = request.environ
         if ERROR in environ:
-            raise environ[ERROR]
+            raise environ.pop(ERROR)
         rule = request.url_rule
         if request.routing_exception is not None or rule is None:
-            self._guard.check("", environ)
+            self._authorizer.authorize("", environ)
             return super().dispatch_request()
-        record.current().endpoint = rule.endpoint
-        self._guard.check(rule.endpoint, environ)
+        request_context.current().endpoint = rule.endpoint
+        self._authorizer.authorize(rule.endpoint, environ)
         answer = super().dispatch_request()
-        if not isinstance(answer, Answer):
-            return answer
-        if self._is_short:
-            self._remember(environ, rule.endpoint, request.view_args or {})
-        return Response(answer.body, headers=answer.headers())
-
-    def _remember(self, environ: dict[str, Any], endpoint: str, arguments: dict[str, Any]) -> None:
-        if len(self._routes) >= MOST_ROUTES:
-            self._routes.clear()
-        key = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        self._routes[key] = Route(endpoint, self.view_functions[endpoint], arguments)
+        if isinstance(answer, Answer):
+            return Response(answer.body, headers=answer.headers())
+        return answer
 
     def log_exception(self, exc_info: ExceptionInfo) -> None:
         """Logs what the client is not told, under the id that the client is told."""
-        fields = {"request_id": record.current().request_id}
+        fields = {"request_id": request_context.current().request_id}
         logger.error("Request failed", exc_info=exc_info, extra={"fields": fields})
+        if exc_info[1] is not None:
+            # Flask keeps the error in a frame that is part of its traceback: a circle, with the request in it.
+            exc_info[1].__traceback__ = None

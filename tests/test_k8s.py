@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.app import create_app
+from service.app import create_admin_app
 from service.auth import SCOPES, parse_tokens
 from service.settings import Settings, variable_name
 from tests.service.fake_engine import fake_repository
@@ -155,8 +155,9 @@ def test_the_container_reads_the_config_map():
 
 
 def test_the_ports_agree():
-    [port] = server()["ports"]
+    port, admin = server()["ports"]
     assert port["containerPort"] == settings().port
+    assert (admin["name"], admin["containerPort"]) == ("admin", settings().admin_port)
     assert settings().host == "0.0.0.0"
     [service_port] = find("Service")["spec"]["ports"]
     assert service_port["targetPort"] == port["name"]
@@ -232,8 +233,8 @@ def test_the_temporary_folder_is_memory_with_a_limit():
     ],
 )
 def test_a_probe_asks_a_route_that_the_service_has(probe, path, tmp_path):
-    assert server()[probe]["httpGet"] == {"path": path, "port": "http"}
-    routes = {rule.rule for rule in create_app(Settings(), fake_repository(tmp_path, None)).url_map.iter_rules()}
+    assert server()[probe]["httpGet"] == {"path": path, "port": "admin"}
+    routes = {rule.rule for rule in create_admin_app(Settings(), fake_repository(tmp_path, None)).url_map.iter_rules()}
     assert path in routes
 
 

@@ -40,8 +40,8 @@ PROXY_HEADERS = frozenset(
 )
 
 
-class Guard:
-    """Checks requests before their views run.
+class Authorizer:
+    """Authorizes requests before their views run.
 
     Args:
         access: who may do what.
@@ -50,7 +50,7 @@ class Guard:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def check(self, endpoint: str, environ: Mapping[str, Any]) -> None:
+    def authorize(self, endpoint: str, environ: Mapping[str, Any]) -> None:
         """Lets a request pass, or not.
 
         Args:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response
 
-from service.codecs.compressed_bodies import compress, decompress
+from service.codecs.compressed_bodies import compress
 from service.codecs.open_inference_answer import choose_outputs, encode_answer
 from service.codecs.open_inference_inputs import decode_inputs, decode_raw
 from service.codecs.open_inference_request import InferRequest, parse_request
@@ -29,7 +29,7 @@ from service.protocols.open_inference_documents import (
 from service.protocols.open_inference_repository import add_repository_routes
 from service.protocols.paths import parse_version
 from service.protocols.prediction import Answer
-from service.record import current
+from service.request_context import current
 from service.settings import Settings
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -78,11 +78,7 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     def infer(model: str, version: str | None = None) -> Answer:
         body = prediction.read_body()
         loaded = find_model(repository, model, version)
-        headers = current().environ
-        coding = headers.get("HTTP_CONTENT_ENCODING")
-        if coding:
-            body = decompress(body, coding, settings.max_body_bytes)
-        length = read_header_length(headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
+        length = read_header_length(current().environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
         if length == 0:
             return infer_raw(loaded, body)
         parsed = parse_request(body, length, settings.max_body_bytes, nan_tokens=settings.nan_tokens)

@@ -10,6 +10,9 @@ from service.errors import InvalidPayload, MalformedRequest, ServiceError
 ROUTE = re.compile(
     r"(/v1/models)(?:(/[^/:]+)(/versions/[0-9]+|/labels)?((?<=/labels)/[^/:]+)?(/metadata|:[a-z]+)?)?", re.IGNORECASE
 )
+# The two routes of which a service gets most of its requests.
+PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?:predict", re.ASCII)
+INFER = re.compile(r"/v2/models/([^/:]+)(?:/versions/([0-9]+))?/infer", re.ASCII)
 LARGEST_VERSION = 2**63 - 1
 
 
@@ -36,6 +39,24 @@ def fold_case(path: str) -> str:
         return path
     start, name, version, label, end = match.groups(default="")
     return f"{start.lower()}{name}{version.lower()}{label}{end.lower()}"
+
+
+def find_prediction(method: str, path: str) -> tuple[str, dict[str, str]] | None:
+    """The endpoint of a prediction and what its view is called with; None for every other request.
+
+    Args:
+        method: the request's.
+        path: its `PATH_INFO`. One that is not ASCII is left to Flask, which decodes it.
+    """
+    if method != "POST" or not path.isascii():
+        return None
+    if match := PREDICT.fullmatch(path):
+        names, endpoint = ("model", "version", "label"), "tensorflow_serving.predict"
+    elif match := INFER.fullmatch(path):
+        names, endpoint = ("model", "version"), "open_inference.infer"
+    else:
+        return None
+    return endpoint, {name: text for name, text in zip(names, match.groups(), strict=True) if text is not None}
 
 
 def parse_version(digits: str | None) -> int | None:

@@ -22,7 +22,6 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from service.codecs.compressed_bodies import decompress
 from service.codecs.json_answers import encode_outputs, encode_predictions
 from service.codecs.json_document import parse_document
 from service.codecs.json_examples import decode_examples, encode_classes, encode_values
@@ -35,7 +34,6 @@ from service.protocols.paths import parse_version
 from service.protocols.prediction import Answer
 from service.protocols.tensorflow_serving_documents import describe_metadata, describe_status
 from service.protocols.tensorflow_serving_labels import add_label_routes, json_response
-from service.record import current
 from service.settings import Settings
 
 JSON = "application/json"
@@ -60,7 +58,7 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     def predict(model: str, version: str | None = None, label: str | None = None) -> Answer:
         prediction.note_model(repository, model)
         number = parse_version(version)
-        body = PredictRequest(read_body(settings), settings.max_body_bytes, nan_tokens=nan_tokens)
+        body = PredictRequest(prediction.read_body(), settings.max_body_bytes, nan_tokens=nan_tokens)
         loaded = repository.find(model, number, label)
         inputs, by_rows = body.decode(find_signature(loaded, body.signature_name))
         outputs = prediction.predict(loaded, body.signature_name, inputs)
@@ -119,7 +117,7 @@ def add_example_routes(routes: Blueprint, repository: Repository, settings: Sett
     ) -> tuple[Any, int]:
         prediction.note_model(repository, model)
         number = parse_version(version)
-        document = parse_document(read_body(settings), settings.max_body_bytes, nan_tokens=nan_tokens)
+        document = parse_document(prediction.read_body(), settings.max_body_bytes, nan_tokens=nan_tokens)
         name = read_signature_name(document)
         loaded = repository.find(model, number, label)
         wanted = choose(example_signatures.find_signature(loaded, name))
@@ -134,18 +132,6 @@ def run(model: Model, name: str, wanted: list[str], document: dict[str, Any]) ->
     """
     examples = decode_examples(document)
     return prediction.predict(model, name, {example_signatures.INPUT: examples}, wanted), len(examples)
-
-
-def read_body(settings: Settings) -> bytes:
-    """The request's body, decompressed where it came compressed.
-
-    Raises:
-        PayloadTooLarge: it is larger than the service accepts.
-        InvalidPayload: it cannot be read.
-    """
-    body = prediction.read_body()
-    coding = current().environ.get("HTTP_CONTENT_ENCODING")
-    return decompress(body, coding, settings.max_body_bytes) if coding else body
 
 
 def find_signature(model: Model, name: str) -> Signature:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.engine.model import InvalidInput
 from service.engine.signature import Signature, TensorSpec
 from service.settings import Settings
+from service.web import KilnApp
 from tests.service.fake_engine import fake_repository
 
 
@@ -77,6 +79,18 @@ def add_version(folder: Path, number: int, description=None, *, broken=False) ->
     if description is not None:
         (version / "assets.extra" / "model.json").write_text(json.dumps(description))
     return version
+
+
+class WholeAnswers(FlaskClient):
+    """A client that takes the whole answer at once, after which the request has been counted and logged."""
+
+    def open(self, *arguments, **options):
+        return super().open(*arguments, **{"buffered": True} | options)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _take_whole_answers():
+    KilnApp.test_client_class = WholeAnswers
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from service.auth import Access, is_loopback, parse_tokens
 from service.errors import Forbidden, Unauthorized
 from service.openapi import build_document
 from service.openapi_security import scope_of
-from service.protocols.access import OPEN, SCOPES, Guard
+from service.protocols.access import OPEN, SCOPES, Authorizer
 from service.settings import Settings
 
 TOKENS = """\
@@ -359,7 +359,7 @@ def test_with_tokens_this_machine_needs_one_too(guarded):
 
 def test_the_check_costs_next_to_nothing_where_no_tokens_are_configured():
     environ = EnvironBuilder("/v1/models/echo:predict", method="POST").get_environ()
-    check = functools.partial(Guard(Access(None)).check, "tensorflow_serving.predict", environ)
+    check = functools.partial(Authorizer(Access(None)).authorize, "tensorflow_serving.predict", environ)
     seconds = min(timeit.repeat(check, number=1000, repeat=20)) / 1000
     assert seconds < 3e-6  # 0.3 us where nothing else runs
 

@@ -191,7 +191,7 @@ def test_predictions_that_succeed_are_logged_when_debugging_only(client, caplog)
 
 
 def test_a_request_is_logged_in_one_json_line(client, caplog):
-    caplog.set_level(logging.DEBUG, "service.record")
+    caplog.set_level(logging.DEBUG, "service.request_context")
     client.post("/v1/models/echo:predict", json={"instances": [[1, 2, 3]]}, headers={"X-Request-ID": "id-1"})
     [entry] = caplog.records
     line = JsonFormatter().format(entry)

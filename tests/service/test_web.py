@@ -1,6 +1,5 @@
 """Each request is counted, logged and answered for itself, whatever came before it."""
 
-import collections
 import contextlib
 import http.client
 import io
@@ -8,24 +7,21 @@ import json
 import logging
 import os
 import re
-import selectors
 import socket
 import subprocess
 import sys
 import threading
 import time
-import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from werkzeug.test import EnvironBuilder
 
-from service import gunicorn_worker, record
+from service import request_context, web
 from service.app import create_app
-from service.record import parse_timeout, protocol_of
+from service.request_context import parse_timeout, protocol_of
 from service.settings import Settings
-from service.web import MOST_ROUTES
 
 ROOT = Path(__file__).parent.parent.parent
 PREDICT = "/v1/models/echo:predict"
@@ -53,7 +49,7 @@ def lines(caplog):
 
 @pytest.fixture(autouse=True)
 def logged(caplog):
-    caplog.set_level(logging.DEBUG, logger="service.record")
+    caplog.set_level(logging.DEBUG, logger="service.request_context")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +81,8 @@ def test_a_failure_inside_is_counted_and_logged_as_an_error_and_leaves_nothing_b
         response = client.post(PREDICT, json={"signature_name": "breaks", "instances": [1.0]})
         assert response.status_code == 500
     assert counted(app, code=500, signature="breaks", version="2", model="echo") == counted(app) == 2
-    assert [entry.levelname for entry in caplog.records if entry.name == "service.record"] == ["ERROR", "ERROR"]
+    logged = [entry.levelname for entry in caplog.records if entry.name == "service.request_context"]
+    assert logged == ["ERROR", "ERROR"]
     assert not samples(app, "kiln_in_flight_requests")
     client.get("/v2")
     assert counted(app, model="", version="", signature="", code=200) == 1
@@ -130,12 +127,20 @@ def test_a_prediction_is_told_with_its_version_signature_and_rows(app, client, c
     assert counted(app, model="echo", version="2", signature="serving_default") == 1
 
 
-def test_nothing_of_a_request_is_left_for_the_next_one_of_its_thread(app, client, caplog):
+def test_nothing_of_a_request_is_left_for_the_next_one_of_its_thread(app, client, caplog, monkeypatch):
+    contexts, begin = [], request_context.begin
+
+    def note(*arguments):
+        contexts.append(begin(*arguments))
+        return contexts[-1]
+
+    monkeypatch.setattr(request_context, "begin", note)
     headers = {"X-Request-ID": "mine", "X-Request-Timeout": "0.001", "Host": "first"}
     client.post(PREDICT, json=ROW, headers=headers)
-    first = record.current()
+    with pytest.raises(LookupError):
+        request_context.current()
     client.get("/v1/models")
-    second = record.current()
+    first, second = contexts
     assert second is not first
     assert second.request_id != "mine"
     assert second.deadline - second.started == pytest.approx(app.settings.timeout_seconds)
@@ -170,20 +175,20 @@ def test_paths_belong_to_protocols(path, protocol):
     assert protocol_of(path) == protocol
 
 
-def test_the_short_way_answers_what_the_long_one_does(client):
-    """The first request of a path goes through Flask, and the next ones do not."""
+def test_the_short_way_answers_what_the_long_one_does(client, monkeypatch):
     bodies = [
         ROW, {"inputs": [[1, 2, 3]]}, {}, {"instances": [[1]]}, {"signature_name": "x"},
         {"signature_name": "refuses", "instances": [1]}, {"signature_name": "breaks", "instances": [1]},
     ]  # fmt: skip
     for path in (PREDICT, "/v2/models/echo/infer"):
-        first = [client.post(path, json=body) for body in bodies]
-        client.post(path, json=V2 if "v2" in path else ROW)
-        for body, long in zip(bodies, first, strict=True):
-            short = client.post(path, json=body)
-            assert (short.status_code, short.content_type) == (long.status_code, long.content_type)
-            assert without_id(short) == without_id(long)
-            assert set(short.headers.keys()) == set(long.headers.keys())
+        short = [client.post(path, json=body) for body in (*bodies, V2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(web, "find_prediction", lambda *_: None)
+            long = [client.post(path, json=body) for body in (*bodies, V2)]
+        for one, other in zip(short, long, strict=True):
+            assert (one.status_code, one.content_type) == (other.status_code, other.content_type)
+            assert without_id(one) == without_id(other)
+            assert set(one.headers.keys()) == set(other.headers.keys())
 
 
 def without_id(response):
@@ -193,7 +198,7 @@ def without_id(response):
 V2 = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
 
 
-def test_a_remembered_route_answers_for_no_other_path_or_method(app, client):
+def test_the_short_way_is_for_no_other_path_or_method(app, client):
     for _ in range(3):
         with client.post(PREDICT, json=ROW) as answer:
             assert answer.status_code == 200
@@ -209,39 +214,26 @@ def test_a_remembered_route_answers_for_no_other_path_or_method(app, client):
             assert answer.json == GOOD
         with client.post("/v2/models/echo/infer", json=V2) as answer:
             assert answer.status_code == 200
-    assert set(app._routes) == {
-        ("POST", path) for path in (PREDICT, "/v1/models/named:predict", "/v2/models/echo/infer")
-    }
     assert counted(app, model="echo", code=200, endpoint="tensorflow_serving.predict") == 6
 
 
 def test_the_short_way_tells_flask_nothing_and_the_record_everything(app, client, caplog, monkeypatch):
-    client.post(PREDICT, json=ROW)
     monkeypatch.delattr(type(app), "_ask_flask")
     for _ in range(2):
         with client.post(PREDICT, json=ROW, headers={"X-Request-ID": "mine"}) as answer:
             assert answer.headers["X-Request-ID"] == "mine"
-    assert counted(app, model="echo", version="2", signature="serving_default", code=200) == 3
-    assert [line["status"] for line in lines(caplog)] == [200] * 3
+    assert counted(app, model="echo", version="2", signature="serving_default", code=200) == 2
+    assert [line["status"] for line in lines(caplog)] == [200] * 2
     assert not samples(app, "kiln_in_flight_requests")
 
 
-def test_a_remembered_route_looks_for_the_newest_version_each_time(client, repository):
+def test_the_short_way_looks_for_the_newest_version_each_time(client, repository):
     assert client.post(PREDICT, json=ROW).status_code == 200
     repository.engine.unload("echo")
     assert client.post(PREDICT, json=ROW).status_code == 404
 
 
-def test_routes_are_remembered_up_to_a_number(app, client):
-    for number in range(MOST_ROUTES + 10):
-        app._routes["POST", f"/v1/models/m{number}:predict"] = None
-        if len(app._routes) == MOST_ROUTES:
-            break
-    assert client.post(PREDICT, json=ROW).status_code == 200
-    assert list(app._routes) == [("POST", PREDICT)]
-
-
-def test_a_remembered_route_is_no_way_around_the_tokens(tmp_path, repository):
+def test_the_short_way_is_no_way_around_the_tokens(tmp_path, repository):
     (tmp_path / "tokens").write_text("predict secret\n")
     client = create_app(Settings(token_file=tmp_path / "tokens"), repository).test_client()
     for _ in range(2):
@@ -301,7 +293,7 @@ def port(tmp_path_factory):
     number = free_port()
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "gunicorn", "--worker-class", "service.gunicorn_worker.Worker", "--threads", "2",
+            sys.executable, "-m", "gunicorn", "--worker-class", "service.gunicorn_worker.Worker",
             "--bind", f"127.0.0.1:{number}", "--no-control-socket", "--log-level", "critical",
             "tests.service.echo_app:create()",
         ],
@@ -392,94 +384,7 @@ def test_a_wrong_request_leaves_the_connection_usable(port, body):
     assert (status, good) == (400, (200, GOOD))
 
 
-def test_a_slow_client_loses_its_connection_and_a_slow_model_only_the_next_request_on_it(monkeypatch):
-    """The worker cannot tell them apart, so it says with the answer that it is the last one."""
-    monkeypatch.setattr(gunicorn_worker, "SLOW_SECONDS", 1.0)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        worker = object.__new__(gunicorn_worker.Worker)
-        worker.pending_conns, worker.looked_at = collections.deque(), 0.0
-        connection = gunicorn_worker.Connection(None, ours, None, None)
-        worker.reading = {connection: time.monotonic() - 0.5}
-        worker.murder_pending()
-        theirs.send(b"x")
-        assert ours.recv(1) == b"x"
-        worker.reading, worker.looked_at = {connection: time.monotonic() - 2.0}, 0.0
-        connection.request = Request()
-        worker.murder_pending()
-        assert ours.recv(1) == b""
-        assert connection.request.is_last
-        ours.send(b"answer")
-        assert theirs.recv(6) == b"answer"
-
-
-@pytest.fixture
-def staying(monkeypatch):
-    """A worker of two threads, and a connection whose request it has answered, for which it would wait for long."""
-    monkeypatch.setattr(gunicorn_worker, "STAY_SECONDS", 60.0)
-    worker = object.__new__(gunicorn_worker.Worker)
-    worker.cfg, worker.alive, worker.nr_conns = types.SimpleNamespace(threads=2), True, 2
-    worker.crowded, (worker.crowd, worker.crowding) = False, os.pipe()
-    ours, theirs = socket.socketpair()
-    connection = gunicorn_worker.Connection(None, ours, None, None)
-    connection.parser = types.SimpleNamespace(unreader=types.SimpleNamespace(buf=io.BytesIO()))
-    with ours, theirs:
-        yield worker, connection, theirs
-    os.close(worker.crowd)
-    os.close(worker.crowding)
-
-
-def test_a_thread_waits_for_the_next_request_of_its_connection(staying):
-    worker, connection, client = staying
-    with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(worker.stay, connection)
-        client.send(b"POST")
-        assert waits.result(SECONDS)
-        assert connection.sock.recv(4) == b"POST"
-
-
-@pytest.mark.parametrize("change", [{"nr_conns": 3}, {"alive": False}])
-def test_a_thread_leaves_its_connection_when_there_are_more_of_them_or_the_worker_ends(staying, change):
-    worker, connection, client = staying
-    with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(worker.stay, connection)
-        for name, value in change.items():
-            setattr(worker, name, value)
-        worker.look_around()
-        assert not waits.result(SECONDS)
-        client.send(b"POST")
-        assert not worker.stay(connection)
-        worker.alive, worker.nr_conns = True, 2
-        worker.look_around()
-        assert worker.stay(connection)
-
-
-def test_a_connection_without_a_thread_waits_with_the_others_unless_there_is_more_on_it(staying):
-    worker, connection, client = staying
-    worker.keeping, worker.keepalived_conns = threading.Lock(), collections.deque()
-    worker.poller, connection.cfg = selectors.DefaultSelector(), types.SimpleNamespace(keepalive=75)
-    with worker.poller:
-        assert worker.keep(connection)
-        client.send(b"POST")
-        [(key, _)] = worker.poller.select(SECONDS)
-        assert (key.fileobj, list(worker.keepalived_conns)) == (connection.sock, [connection])
-        worker.keepalived_conns.clear()
-        worker.poller.unregister(connection.sock)
-        worker.alive = False
-        assert not worker.keep(connection)
-        worker.alive = True
-        connection.parser.unreader.buf.write(b"POST")
-        assert not worker.keep(connection)
-        assert not worker.keepalived_conns
-
-
-def test_a_request_that_was_read_ahead_is_not_waited_for(staying):
-    worker, connection, _ = staying
-    connection.parser.unreader.buf.write(b"POST")
-    assert not worker.stay(connection)
-
-
-def test_more_connections_than_threads_are_answered_in_turn(port):
+def test_connections_are_answered_in_turn(port):
     connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS) for _ in range(5)]
     with contextlib.ExitStack() as stack:
         for connection in connections:
@@ -492,12 +397,3 @@ def test_more_connections_than_threads_are_answered_in_turn(port):
                     assert json.loads(connection.getresponse().read()) == GOOD
             for connection in connections[count:]:
                 connection.close()
-
-
-class Request:
-    """What gunicorn knows of a request, as far as it matters here."""
-
-    is_last = False
-
-    def force_close(self):
-        self.is_last = True

@@ -13,10 +13,10 @@ from werkzeug.exceptions import (
 
 from service.errors import PayloadTooLarge, ServiceError, Unauthorized
 from service.protocols.paths import explain_path, is_inside
-from service.record import current
+from service.request_context import current
 
 
-def handle_failures(app: Flask, max_body_bytes: int) -> None:
+def register_error_handlers(app: Flask, max_body_bytes: int) -> None:
     """Registers the handlers.
 
     Args:
@@ -26,7 +26,7 @@ def handle_failures(app: Flask, max_body_bytes: int) -> None:
 
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
-        response = failure(str(error), error.status)
+        response = answer_error(str(error), error.status)
         if error.retry_after_seconds is not None:
             response.headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, Unauthorized):
@@ -40,10 +40,10 @@ def handle_failures(app: Flask, max_body_bytes: int) -> None:
             return service_error(explain_path(request.method, request.path))
         if isinstance(error, MethodNotAllowed):
             allowed = ", ".join(sorted(error.valid_methods or ()))
-            response = failure(f"{request.path} does not take {request.method}. Allowed: {allowed}.", 405)
+            response = answer_error(f"{request.path} does not take {request.method}. Allowed: {allowed}.", 405)
             response.headers["Allow"] = allowed
             return response
-        return failure(f"There is nothing at {request.path[:256]}. /openapi.json describes what there is.", 404)
+        return answer_error(f"There is nothing at {request.path[:256]}. /openapi.json describes what there is.", 404)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
@@ -53,17 +53,18 @@ def handle_failures(app: Flask, max_body_bytes: int) -> None:
     @app.errorhandler(ParseException)
     @app.errorhandler(NoMoreData)
     def unreadable(error: ParseException | NoMoreData) -> Response:
-        return failure(f"The request's body cannot be read: {error}.", 400)
+        return answer_error(f"The request's body cannot be read: {error}.", 400)
 
     @app.errorhandler(InternalServerError)
     def internal(_error: InternalServerError) -> Response:
-        return failure(f"Internal error. The log has its cause under request id {current().request_id}.", 500)
+        return answer_error(f"Internal error. The log has its cause under request id {current().request_id}.", 500)
 
     @app.errorhandler(HTTPException)
     def other(error: HTTPException) -> Response:
-        return failure(error.description or error.name, error.code or 500)
+        return answer_error(error.description or error.name, error.code or 500)
 
 
-def failure(sentence: str, status: int) -> Response:
-    """The answer for an error."""
+def answer_error(sentence: str, status: int) -> Response:
+    """The answer for an error, whose sentence the log gets too."""
+    current().reason = sentence
     return Response(orjson.dumps({"error": sentence}), status, content_type="application/json")
