@@ -103,13 +103,21 @@ class KilnApp(Flask):
         answer = None if found is None else self._predict(context, *found)
         if answer is not None:
             context.status = 200
-            identity = request_context.REQUEST_ID_HEADER, context.request_id
-            start_response("200 OK", [*answer.headers(), *self._headers, identity])
+            self._start(context, start_response, "200 OK", [*answer.headers(), *self._headers])
             return Sending(answer.body, context.share, partial(self._finish, context))
         try:
             return self._ask_flask(context, start_response)
         finally:
             self._finish(context)
+
+    def _start(
+        self, context: RequestContext, start_response: Callable[..., Any], status: str, headers: list[tuple[str, str]]
+    ) -> Any:
+        """Starts an answer, which is its connection's last where the worker is told to end."""
+        if self.readiness.is_stopping():
+            request_context.close_connection.get()()
+        headers.append((request_context.REQUEST_ID_HEADER, context.request_id))
+        return start_response(status, headers)
 
     def _finish(self, context: RequestContext) -> None:
         """Counts and logs a request, and forgets it."""
@@ -145,10 +153,9 @@ class KilnApp(Flask):
         environ = context.environ
         environ["PATH_INFO"] = fold_case(environ["PATH_INFO"])
 
-        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
             context.status = int(status[:3])
-            headers.append((request_context.REQUEST_ID_HEADER, context.request_id))
-            return start_response(status, headers, *rest)
+            return self._start(context, start_response, status, headers)
 
         return super().wsgi_app(environ, start)
 

@@ -11,5 +11,8 @@ from tests.service.fake_engine import fake_repository
 
 def create():
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "models"
-    add_version(folder / "echo", 1)
-    return create_app(Settings(max_body_bytes=100_000, log_level="error"), fake_repository(folder, FakeModel))
+    if not (folder / "echo").exists():
+        add_version(folder / "echo", 1)
+    seconds = int(os.environ.get("ECHO_SECONDS", "30"))
+    settings = Settings(max_body_bytes=100_000, log_level="error", timeout_seconds=seconds)
+    return create_app(settings, fake_repository(folder, FakeModel))
