@@ -30,8 +30,8 @@ BLOCK_ROWS = 100_000
 ASKED_ROWS = 10
 MEMORY_TOLERANCE = 1.1
 """Ten times the rows may take this much more memory: allocators do not give the same twice."""
-ALONE_TOLERANCE = 1e-5
-"""Absolute, and relative beyond 1. A row alone is multiplied by other code than several are."""
+TOLERANCE = 1e-5
+"""Absolute, and relative beyond 1: float32 is summed in another order in a call of another size."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def measure(root: Path, model: str, rows: int, folder: Path) -> int:
             whole.peak_bytes <= MEMORY_TOLERANCE * small.peak_bytes, f"{whole.peak_bytes / small.peak_bytes:.2f}"
         ),
         f"killed after {killed_row:,} rows and resumed, the same bytes": (is_same, "yes" if is_same else "no"),
-        f"rows {chosen} in one request, the same float32 numbers": (together == 0, f"difference {together:.1e}"),
-        f"each alone, within {ALONE_TOLERANCE} of them": (alone <= ALONE_TOLERANCE, f"difference {alone:.1e}"),
+        f"rows {chosen} in one request, within {TOLERANCE}": (together <= TOLERANCE, f"difference {together:.1e}"),
+        f"each alone, within {TOLERANCE}": (alone <= TOLERANCE, f"difference {alone:.1e}"),
     }  # fmt: skip
     for target, (is_met, measured) in checks.items():
         print(f"  {'met   ' if is_met else 'MISSED'} {target}: {measured}")
