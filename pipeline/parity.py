@@ -55,7 +55,7 @@ def check_signatures(signatures: Mapping[str, Callable], reference: Reference, r
         raise ExportError(f"The SavedModel has the signatures {sorted(signatures)}; expected {sorted(inputs)}.")
     expected = reference.outputs(rows)
     for name, arrays in inputs.items():
-        answers = _call(signatures[name], arrays)
+        answers = call_signature(signatures[name], arrays)
         if name == "image_bytes":
             _check_answers(name, answers, reference, reference.outputs(pixels_of(reference.description, rows)))
         else:
@@ -77,7 +77,7 @@ def check_warmup(signatures: Mapping[str, Callable], path: Path) -> None:
         if request.signature_name not in signatures:
             raise ExportError(f"{path.name} calls {request.signature_name!r}; there is {sorted(signatures)}.")
         try:
-            _call(signatures[request.signature_name], request.inputs)
+            call_signature(signatures[request.signature_name], request.inputs)
         except (tf.errors.OpError, TypeError, ValueError) as error:
             raise ExportError(f"{path.name}: {request.signature_name!r} refuses its request: {error}") from None
         replayed.add(request.signature_name)
@@ -85,7 +85,16 @@ def check_warmup(signatures: Mapping[str, Callable], path: Path) -> None:
         raise ExportError(f"{path.name} warms {sorted(replayed)}; expected {sorted(signatures)}.")
 
 
-def _call(signature: Callable, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def call_signature(signature: Callable, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Calls one signature.
+
+    Args:
+        signature: of a SavedModel.
+        arrays: its inputs by name; those of dtype object are bytes.
+
+    Returns:
+        Its outputs by name.
+    """
     # By name: TensorFlow looks positional inputs up anew, which takes ten times as long.
     tensors = {
         name: tf.constant(values, tf.string if values.dtype == object else None) for name, values in arrays.items()

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pipeline.errors import ExportError
 from pipeline.folders import whole_folder
+from pipeline.independence import check_rows_independent
 from pipeline.inputs import signature_inputs
 from pipeline.manifest import Findings, choose_example, compose_manifest
 from pipeline.operating_point import decide
@@ -52,12 +53,15 @@ def write_saved_model(name: str, block: ModelParams, root: Path) -> None:
         extra = building / "assets.extra"
         save_requests(name, _warmup_requests(prepared), extra / FILE_NAME)
         shutil.copyfile(folder / block.split / "profile.json", extra / "profile.json")
-        write_json(manifest, extra / "model.json")
         reloaded = load_signatures(building)
         for rows in CHECKED_ROWS:
             check_signatures(reloaded, reference, prepared.test.x[:rows])
         check_warmup(reloaded, extra / FILE_NAME)
+        independence = check_rows_independent(reloaded, prepared.description, threshold, prepared.validation.x)
+        write_json(manifest | {"independent_rows": independence.proven}, extra / "model.json")
     print(f"exports/{name}: {', '.join(sorted(reloaded))} give the Keras model's numbers")  # noqa: T201
+    for signature, problem in independence.problems.items():
+        print(f"exports/{name}: {signature} must not be batched: {problem}")  # noqa: T201
 
 
 def _load_findings(folder: Path) -> Findings:

@@ -255,6 +255,26 @@ def test_the_manifest_says_what_a_signature_cannot(root):
     assert manifest_of(root, "digits")["operating_point"] is None
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_manifest_names_the_signatures_whose_rows_are_independent(root, name):
+    assert manifest_of(root, name)["independent_rows"] == sorted(load(root, name))
+
+
+def test_a_model_whose_rows_depend_on_each_other_is_exported_and_not_called_independent(root, tmp_path, capsys):
+    for folder in ("data", "reports"):
+        (tmp_path / folder).symlink_to(root / folder)
+    inputs = keras.Input((8, 8), name="image")
+    hidden = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, keras.layers.Softmax(axis=[0, 1])(hidden))
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
+    model.save(tmp_path / "runs" / "digits" / "model.keras")
+    export.export("digits", parse_params(parameters(), "test"), tmp_path)
+    assert manifest_of(tmp_path, "digits")["independent_rows"] == []
+    printed = capsys.readouterr().out
+    for signature in ("serving_default", "classify", "image_bytes"):
+        assert f"exports/digits: {signature} must not be batched: " in printed
+
+
 def test_the_example_can_be_sent_as_it_is(root):
     rows = rows_of(root, "disease")
     [instance] = manifest_of(root, "disease")["example"]["instances"]
