@@ -56,7 +56,7 @@ FLATS_MODEL = """
 """
 
 
-def run(folder: Path, *command: str, timeout_seconds: int = 300) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str, timeout_seconds: int = 1200) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout_seconds, check=False
     )
