@@ -90,12 +90,13 @@ def _check_names(where: str, names: Sequence[str]) -> None:
 
 
 def _find_features(where: str, names: Sequence[str], features: Sequence[str]) -> list[str]:
+    available = set(names)
     by_identifier: dict[str, list[str]] = {}
     for name in names:
         by_identifier.setdefault(_identifier_or_own(name), []).append(name)
     read, missing = [], []
     for feature in features:
-        found = [feature] if feature in names else by_identifier.get(feature, [])
+        found = [feature] if feature in available else by_identifier.get(feature, [])
         if len(found) > 1:
             raise DataError(f"{where}: the columns {_listed(found)} are all called {feature!r}; keep one of them.")
         (read if found else missing).extend(found or [feature])

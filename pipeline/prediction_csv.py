@@ -29,6 +29,7 @@ from pipeline.prediction_rows import (
     number_rows,
     to_float32,
 )
+from pipeline.raw import parse_number
 
 BLOCK_BYTES = 4 << 20
 LONGEST_RECORD_BYTES = 64 << 20
@@ -195,11 +196,8 @@ def _advance(start: Position, rows: int, text: bytes) -> Position:
 
 
 def _finite_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(to_float32(np.float64(number))) else None
+    number = parse_number(text)
+    return None if number is None or not math.isfinite(to_float32(np.float64(number))) else number
 
 
 def _is_unicode(text: str) -> bool:

@@ -171,6 +171,19 @@ def identifier(name: str) -> str:
     return f"{prefixed}_" if keyword.iskeyword(prefixed) else prefixed
 
 
+def parse_number(text: str) -> float | None:
+    """A number as tables write it, e.g. `-1.5e3`; None for any other text.
+
+    Python's `float` also takes `1_0` and the digits of every script, which is more often a mistake than a number.
+    """
+    if "_" in text or not text.strip().isascii():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """The digest of a file's bytes, e.g. `sha256:76c3...`."""
     with path.open("rb") as stream:

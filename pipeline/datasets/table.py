@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from pipeline.errors import DataError
 from pipeline.prepared import About, Feature, Task
-from pipeline.raw import RawDataset, identifier, parse_options
+from pipeline.raw import RawDataset, identifier, parse_number, parse_options
 from pipeline.sections import Section
 
 FILE = "table.csv"
@@ -51,14 +52,14 @@ class Options(Section):
 
 @dataclass(frozen=True)
 class _Table:
-    """The text of a CSV: `lines[i]` is where `rows[i]` stands in the file."""
+    """The text of a CSV: the places of its columns by name; `lines[i]` is where `rows[i]` stands in the file."""
 
-    header: list[str]
+    columns: dict[str, int]
     rows: list[list[str]]
     lines: list[int]
 
     def column(self, name: str) -> list[str]:
-        position = self.header.index(name)
+        position = self.columns[name]
         return [row[position] for row in self.rows]
 
 
@@ -94,8 +95,8 @@ def read_table(path: Path, options: Options) -> RawDataset:
             message names line and column.
     """
     content = _read(path, options.delimiter)
-    names = _feature_names(content.header, options)
-    _require_columns(content.header, [options.target, *names, *options.groups])
+    names = _feature_names(content.columns, options)
+    _require_columns(content.columns, [options.target, *names, *options.groups])
     units = options.features if isinstance(options.features, dict) else {}
     labels, y = _target(content, options)
     return RawDataset(
@@ -128,11 +129,11 @@ def _read(path: Path, delimiter: str) -> _Table:
         raise DataError(f"{path.name} should have a header line and rows below it, received {len(rows)} lines.")
     header, *body = rows
     _check_shape(path, header, body, lines[1:])
-    return _Table(header, body, lines[1:])
+    return _Table({name: position for position, name in enumerate(header)}, body, lines[1:])
 
 
 def _check_shape(path: Path, header: list[str], body: list[list[str]], lines: list[int]) -> None:
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(header).items() if count > 1)
     if repeated:
         raise DataError(f"{path.name} has more than one column named {repeated[0]!r}; names must differ.")
     for row, line in zip(body, lines, strict=True):
@@ -143,19 +144,19 @@ def _check_shape(path: Path, header: list[str], body: list[list[str]], lines: li
             )
 
 
-def _feature_names(header: list[str], options: Options) -> list[str]:
+def _feature_names(columns: Iterable[str], options: Options) -> list[str]:
     if options.features is not None:
         chosen = list(options.features)
         if options.target in chosen:
             raise DataError(f"The target {options.target!r} is among the features; take it out of one of them.")
         return chosen
-    return [name for name in header if name != options.target and name not in options.groups]
+    return [name for name in columns if name != options.target and name not in options.groups]
 
 
-def _require_columns(header: list[str], names: Sequence[str]) -> None:
+def _require_columns(columns: Mapping[str, int], names: Sequence[str]) -> None:
     for name in names:
-        if name not in header:
-            available = ", ".join(repr(column) for column in header)
+        if name not in columns:
+            available = ", ".join(repr(column) for column in columns)
             raise DataError(f"There is no column {name!r}. Available: {available}. Is `delimiter` right?")
 
 
@@ -189,17 +190,17 @@ def _target(content: _Table, options: Options) -> tuple[tuple[str, ...], np.ndar
 
 def _label_order(label: str) -> tuple[float, str]:
     """Numbers by size, then words by letter."""
-    number = _number(label)
+    number = parse_number(label)
     return (math.inf if number is None else number, label)
 
 
 def _numbers(content: _Table, name: str) -> np.ndarray:
     """A numeric column as float32 `(n,)`."""
     values = content.column(name)
-    _reject_missing(content, name, values)
-    numbers = [_number(value) for value in values]
+    numbers = [parse_number(value) for value in values]
     for value, number, line in zip(values, numbers, content.lines, strict=True):
-        if number is None or not math.isfinite(number) or abs(number) > LARGEST:
+        if number is None or not abs(number) <= LARGEST:
+            _reject_missing(content, name, values)
             raise DataError(f"Line {line}, column {name!r}: expected a finite number, received {value!r}.")
     return np.array(numbers, dtype=np.float32)
 
@@ -211,10 +212,3 @@ def _reject_missing(content: _Table, name: str, values: list[str]) -> None:
                 f"Line {line}, column {name!r}: the value is missing (received {value!r}). "
                 "Fill it in or remove the row."
             )
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pipeline import evaluate, export
 from pipeline.errors import ExportError
@@ -15,7 +15,7 @@ from pipeline.inputs import pixels_of, signature_inputs
 from pipeline.params import parse_params
 from pipeline.parity import Reference, check_signatures, check_warmup
 from pipeline.prepared import Description, Feature, Part, load_prepared, save_description, save_part, write_json
-from pipeline.profile import distribution
+from pipeline.profile import describe_columns
 from pipeline.signatures import Signatures, load_signatures, save_signatures
 from pipeline.warmup import FILE_NAME, Request, load_requests, save_requests
 
@@ -65,7 +65,7 @@ def build_model(description):
 
 
 def profile(description, part):
-    features = [distribution(feature, part.x[:, column]) for column, feature in enumerate(description.features)]
+    features = describe_columns(description.features, part.x) if description.features else []
     return {"features": features, "target_standardization": {"mean": 150.0, "std": 40.0}}
 
 
@@ -206,6 +206,20 @@ def test_a_picture_keeps_its_own_pixels(root):
     assert np.abs(pixels_of(description, rows) - rows).max() <= 16 / 255 / 2 + 1e-6
     expected = keras_outputs(root, "digits", pixels_of(description, rows))
     np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
+
+
+def test_the_orientation_in_exif_data_is_not_applied(root):
+    pixels = rows_of(root, "digits")[0].astype(np.uint8) * 15
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6  # the picture is to be turned by 90 degrees
+    files = []
+    for exif in (Image.Exif(), turned):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", exif=exif)
+        files.append(stream.getvalue())
+    answers = load(root, "digits")["image_bytes"](image_bytes=tf.constant(files))["probabilities"].numpy()
+    assert files[0] != files[1]
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
 
 
 def picture_file(file_format, size):

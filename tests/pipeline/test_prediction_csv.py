@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline import prediction_csv
 from pipeline.errors import DataError
 from pipeline.prediction_csv import CsvSource
+from pipeline.prediction_formats import CsvFormat
 from pipeline.prediction_rows import ModelInput, Position, Reading
 
 WANTED = ModelInput("features", "features", (2,), ("age", "floor_area"))
@@ -94,6 +96,8 @@ def test_small_blocks_give_the_same_chunks(tmp_path, monkeypatch):
         ("1,NA", "line 3, column 'floor_area'", "expected a finite number, received 'NA'"),
         ("1,-1e39", "line 3, column 'floor_area'", "expected a finite number, received '-1e39'"),
         ("inf,2", "line 3, column 'age'", "expected a finite number, received 'inf'"),
+        ("1_0,2", "line 3, column 'age'", "expected a finite number, received '1_0'"),
+        ("1,\u0661\u0662", "line 3, column 'floor_area'", "expected a finite number, received '\u0661\u0662'"),
         ("1,2,3", "line 3", "expected 2 fields, as in the header, received 3"),
     ],
 )
@@ -103,6 +107,30 @@ def test_a_line_that_is_wrong_is_told_by_line_and_column(tmp_path, line, place, 
     assert (rejection.row, rejection.place, rejection.problem) == (1, place, problem)
     np.testing.assert_array_equal(chunk.values, [[1, 2], [3, 4]])
     assert chunk.leading["row"].to_pylist() == [0, 2]
+
+
+@pytest.mark.parametrize("keep_inputs", [False, True])
+@pytest.mark.parametrize("wrong", ["", "wrong"])
+def test_a_hundred_thousand_columns_are_read_in_seconds(tmp_path, keep_inputs, wrong):
+    names = [f"column_{index}" for index in range(100_000)]
+    wanted = ModelInput("features", "features", (len(names),), tuple(names))
+    fields = ["1.5"] * len(names)
+    path = tmp_path / "in.csv"
+    path.write_text("\n".join(",".join(line) for line in (names, fields, [*fields[1:], wrong or "2"], fields)) + "\n")
+    started = time.process_time()
+    [chunk] = read(CsvSource(path, wanted, Reading(10, keep_inputs=keep_inputs)))
+    assert (len(chunk.values), len(chunk.rejections)) == ((2, 1) if wrong else (3, 0))
+    CsvFormat().encode(chunk.leading)
+    assert time.process_time() - started < 60, "reading takes the square of the number of columns"
+
+
+def test_a_few_of_a_hundred_thousand_columns_are_found_in_seconds(tmp_path):
+    names = [f"Column {index}" for index in range(100_000)]
+    line = ",".join(["1.5"] * len(names))
+    started = time.process_time()
+    [chunk] = read(open_csv(tmp_path, f"{','.join(names)},age,Floor area\n{line},1,2\n"))
+    np.testing.assert_array_equal(chunk.values, [[1, 2]])
+    assert time.process_time() - started < 60, "reading takes the square of the number of columns"
 
 
 def test_bytes_that_are_no_text_are_wrong_only_where_they_are_kept(tmp_path):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,17 @@ def test_delimiters_byte_order_marks_and_spaces_are_read(load, text):
         (CSV.replace("35", ""), {}, "Line 4, column 'Age': the value is missing"),
         (CSV.replace("35", "NaN"), {}, r"Line 4, column 'Age': the value is missing \(received 'NaN'\)"),
         (CSV.replace("35", "1e300"), {}, "Line 4, column 'Age': expected a finite number, received '1e300'"),
+        (CSV.replace("35", "3_5"), {}, "Line 4, column 'Age': expected a finite number, received '3_5'"),
+        (
+            CSV.replace("35", "\u0663\u0665"),
+            {},
+            "Line 4, column 'Age': expected a finite number, received '\u0663\u0665'",
+        ),
+        (
+            CSV.replace("35", "\uff13\uff15"),
+            {},
+            "Line 4, column 'Age': expected a finite number, received '\uff13\uff15'",
+        ),
         (CSV.replace("well", ""), {}, "Line 4, column 'Outcome': the value is missing"),
         (CSV.replace("well", "ill"), {}, "A binary task needs two classes in 'Outcome', received 1: 'ill'"),
         (CSV.replace("120,well", "120"), {}, "line 4: expected 4 fields, as in the header, received 3"),
@@ -104,6 +117,16 @@ def test_another_encoding_is_a_sentence(load):
 def test_wrong_options_are_a_sentence(load, options, sentence):
     with pytest.raises(ParamsError, match=sentence):
         load(options=options)
+
+
+def test_a_hundred_thousand_columns_are_read_in_seconds(load):
+    count = 100_000
+    header = ",".join([*(f"Column {index}" for index in range(count)), "target"])
+    lines = [",".join([*["1.5"] * count, label]) for label in "ab"]
+    started = time.process_time()
+    raw = load("\n".join([header, *lines]), {"target": "target", "task": "binary"})
+    assert raw.x.shape == (2, count)
+    assert time.process_time() - started < 60, "reading takes the square of the number of columns"
 
 
 def test_float32_holds_the_numbers(load):
