@@ -31,8 +31,16 @@ class Format(Protocol):
         """Makes the output of the head and all chunks, in a file that is kept if this is interrupted."""
 
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet runs instead of showing it. Source: OWASP, "CSV Injection"."""
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
 class CsvFormat:
-    """CSV in UTF-8 with a header line. Numbers have as many digits as tell them from their neighbours."""
+    """CSV in UTF-8 with a header line. Numbers have as many digits as tell them from their neighbours.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front of it, which spreadsheets do not show.
+    """
 
     def head(self, schema: pa.Schema) -> bytes:
         """The header line; see `Format`."""
@@ -48,6 +56,8 @@ class CsvFormat:
 
     def _write(self, table: pa.Table, *, include_header: bool) -> bytes:
         stream = io.BytesIO()
+        names = _disarm(pa.array(table.column_names, pa.string())).to_pylist()
+        table = pa.Table.from_arrays([_disarm(column) for column in table.columns], names)
         try:
             pyarrow.csv.write_csv(table, stream, pyarrow.csv.WriteOptions(include_header=include_header))
         except pa.ArrowException as error:
@@ -127,6 +137,19 @@ def choose_format(output: Path) -> Format:
     if output.suffix.lower() not in FORMATS:
         raise DataError(f"{output}: expected an output that ends in {', '.join(FORMATS)}.")
     return FORMATS[output.suffix.lower()]()
+
+
+def _disarm(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The same column, but that texts have an apostrophe in front of formulas."""
+    compute = pyarrow.compute
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.cast(texts.type.value_type)
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        return texts
+    starts = compute.is_in(compute.utf8_slice_codeunits(texts, 0, 1), pa.array(FORMULA_STARTS, texts.type))
+    is_formula = compute.and_not(starts, compute.match_substring_regex(texts, NUMBER))
+    apostrophe, separator = pa.scalar("'", texts.type), pa.scalar("", texts.type)
+    return compute.if_else(is_formula, compute.binary_join_element_wise(apostrophe, texts, separator), texts)
 
 
 def _shortest(column: pa.ChunkedArray) -> pa.ChunkedArray:

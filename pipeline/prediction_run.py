@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline.errors import DataError
 from pipeline.prediction_columns import name_kept
-from pipeline.prediction_formats import Format
+from pipeline.prediction_formats import FORMULA_STARTS, Format
 from pipeline.prediction_journal import Journal
 from pipeline.prediction_pictures import FILE
 from pipeline.prediction_rows import Chunk, Position, Rejection, Source
@@ -116,7 +116,11 @@ def _encode_rejections(rejections: list[Rejection], *, is_first: bool) -> bytes:
     writer = csv.writer(stream, lineterminator="\n")
     if is_first:
         writer.writerow(REJECTION_COLUMNS)
-    writer.writerows((entry.row, entry.place, entry.problem) for entry in rejections)
+    for entry in rejections:
+        place = (
+            f"'{entry.place}" if entry.place.startswith(FORMULA_STARTS) else entry.place
+        )  # a file may be called `=1`
+        writer.writerow((entry.row, place, entry.problem))
     return stream.getvalue().encode()
 
 

@@ -1,6 +1,7 @@
 """Batch prediction from the command line, on small published networks."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -21,7 +22,9 @@ from PIL import Image
 from pipeline import predict, prediction_rows
 from pipeline.prediction_formats import FORMATS
 from pipeline.prediction_journal import Journal
-from tests.pipeline.small_releases import FEATURES, LABELS, publish
+from pipeline.prepared import write_json
+from pipeline.signatures import Signatures, save_signatures
+from tests.pipeline.small_releases import FEATURES, LABELS, build, describe, publish
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 2500
@@ -204,6 +207,47 @@ def test_rows_that_are_wrong_stop_the_run_or_are_listed(repository, tmp_path, ca
         ["3", "line 5", "expected 4 fields, as in the header, received 3"],
         ["4", "line 6, column 'distance'", "expected a finite number, received '1e39'"],
     ]
+
+
+def test_text_that_a_spreadsheet_would_run_is_written_harmlessly_to_csv_only(repository, tmp_path):
+    notes = ["=1+1", "+cmd", "-x", "@SUM(A1)", "\tx", "\rx", "-5", "+1.5e3", "plain", "1=1"]
+    table = pd.DataFrame(make_rows(len(notes)), columns=FEATURES).assign(**{"=note": notes})
+    table.to_csv(tmp_path / "in.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    table.to_parquet(tmp_path / "in.parquet")
+    for source in ("in.csv", "in.parquet"):
+        options = {"model": "rents", "input": tmp_path / source, "keep_inputs": True, "overwrite": True}
+        for suffix in ("csv", "jsonl", "parquet"):
+            assert run(repository, output=tmp_path / f"out.{suffix}", **options) == 0
+        with (tmp_path / "out.csv").open(newline="") as stream:
+            written = list(csv.DictReader(stream))
+        assert [row["'=note"] for row in written] == [f"'{note}" for note in notes[:6]] + notes[6:]
+        np.testing.assert_allclose([float(row["floor_area"]) for row in written], table["floor_area"])
+        answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [answer["=note"] for answer in answers] == notes
+        assert pd.read_parquet(tmp_path / "out.parquet")["=note"].tolist() == notes
+
+
+def test_labels_and_file_names_that_a_spreadsheet_would_run_are_written_harmlessly(repository, tmp_path):
+    release = tmp_path / "models" / "pictures" / "1"
+    description = dataclasses.replace(describe("pictures"), labels=("=zero", "-one", "-2"))
+    save_signatures(Signatures(build(description), description, None), release)
+    manifest = json.loads((repository / "pictures" / "1" / "assets.extra" / "model.json").read_text())
+    write_json(manifest | {"labels": list(description.labels)}, release / "assets.extra" / "model.json")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(30):
+        grey = np.random.default_rng(number).integers(0, 256, (4, 4), dtype=np.uint8)
+        Image.fromarray(grey).save(folder / f"={number}.png")
+    (folder / "=wrong.png").write_bytes(b"")
+    out = tmp_path / "out.csv"
+    arguments = {"model": "pictures", "input": folder, "output": out, "on_error": "skip"}
+    assert run(tmp_path / "models", **arguments) == 0
+    answered = pd.read_csv(out, dtype=str)
+    assert set(answered["label"]) <= {"'=zero", "'-one", "-2"}
+    assert {"'=zero", "'-one"} & set(answered["label"])
+    assert answered["file"].str.startswith("'=").all()
+    [_, [_, place, _]] = csv.reader((tmp_path / "out.csv.rejected.csv").read_text().splitlines())
+    assert place == "'=wrong.png"
 
 
 def command(repository, *arguments):
