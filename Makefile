@@ -21,6 +21,7 @@ help: ## list the targets
 install: $(INSTALLED) ## make .venv from the hashed requirements
 
 run: install ## train and publish the bundled data sets, then serve them on http://127.0.0.1:8080
+	@python -m service --check-port
 	@python -m pipeline.mend
 	dvc repro $(BUNDLED)
 	@exec python -m service
@@ -99,6 +100,7 @@ clean: ## remove what the pipeline made, and DVC's cache of it; the sources stay
 # uv installs in a third of the time that pip takes. Bytecode is compiled once here: a shell that forbids Python to write it
 # would otherwise pay for it at each start. Where uv finds no index (one that is set up for pip only), pip does the work.
 $(INSTALLED): requirements/installer.txt requirements/$(REQUIREMENTS).txt
+	@command -v "$(firstword $(PYTHON))" > /dev/null || { echo "Kiln needs Python 3.11, but $(if $(PYTHON),there is no program '$(PYTHON)',no Python is on PATH). Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Kiln needs Python 3.11; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=/path/to/python3.11")'
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing requirements/$(REQUIREMENTS).txt into $(VENV): about a minute, once."

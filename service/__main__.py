@@ -17,7 +17,7 @@ def main() -> int:
     """Starts the service.
 
     Returns:
-        2 where it cannot start, 0 after SIGTERM, 1 where HTTP could not be served.
+        2 where it cannot start, 0 after SIGTERM and after --check-port, 1 where HTTP could not be served.
     """
     parser = argparse.ArgumentParser(
         prog="python -m service",
@@ -25,7 +25,10 @@ def main() -> int:
         epilog=describe_variables(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    parser.add_argument(
+        "--check-port", action="store_true", help="only check the settings and whether the port can be listened on"
+    )
+    arguments = parser.parse_args()
     try:
         settings = Settings.from_env(os.environ)
     except InvalidSettings as error:
@@ -34,6 +37,8 @@ def main() -> int:
         obstacle = check_port(settings.host, port, name) if port else ""
         if obstacle:
             return refuse(obstacle)
+    if arguments.check_port:
+        return 0
     set_up_logging(settings)
     try:
         return supervise(settings)
