@@ -1,63 +1,88 @@
-"""The front page and the API page in a real browser, where there is one; the models behind them are fakes."""
+"""The front page and the API page, in a real browser and over the real service."""
 
+import gzip
 import json
-import shutil
-import socket
-import threading
-from contextlib import contextmanager
+import re
+from urllib.parse import urljoin
 
 import pytest
-from werkzeug.serving import make_server
+import requests
 
-from service.app import create_app
-from service.settings import Settings
-from tests.service.browser import Browser
-from tests.service.published_models import publish
+from tests.end_to_end.browser import Browser
+from tests.end_to_end.service import free_port, service, wait_for
+from tests.programs import require_programs
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
-)
 SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.6, 0.4), (0.45, 0.8)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def serve(app):
-    server = make_server("127.0.0.1", free_port(), app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+PATHS = re.compile(r"""(?:src|href|from|import)\s*[=(]?\s*["']([^"'#]+)["']""")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    repository = publish(tmp_path_factory.mktemp("models"), "digits", "breast_cancer", "diabetes", "foreign", "broken")
-    with serve(create_app(Settings(), repository)) as address:
-        yield address
+def running(built):
+    """A service on four models and one that is broken."""
+    with service(built / "pages", ready=False, batching=False) as running:
+        wait_for(lambda: running.answers_200("/v2/health/live"), "the service", 60)
+        wait_for(lambda: all(running.state(name) == "AVAILABLE" for name in ("digits", "breast_cancer")), "models", 60)
+        wait_for(lambda: all(running.state(name) == "AVAILABLE" for name in ("diabetes", "foreign")), "models", 60)
+        yield running
 
 
 @pytest.fixture(scope="module")
-def guarded_address(tmp_path_factory):
+def address(running):
+    return running.address
+
+
+@pytest.fixture(scope="module")
+def guarded_address(built, tmp_path_factory):
     """A service that wants a token."""
-    folder = tmp_path_factory.mktemp("guarded")
-    (folder / "tokens").write_text("predict let-me-predict\nmetrics let-me-measure\n")
-    with serve(create_app(Settings(token_file=folder / "tokens"), publish(folder / "models", "digits"))) as address:
-        yield address
+    tokens = tmp_path_factory.mktemp("guarded") / "tokens"
+    tokens.write_text("predict let-me-predict\nmetrics let-me-measure\n")
+    with service(built / "pages", models=["digits"], token_file=tokens) as running:
+        yield running.address
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
+    require_programs("chromium", "chromedriver")
     browser = Browser(tmp_path_factory.mktemp("profile"), free_port())
     yield browser
     browser.close()
+
+
+def files_of(session, address, page):
+    """What a page names, and what the scripts and styles name that it loads, with the answers."""
+    found, queue = {}, [urljoin(address, page)]
+    for target in queue:
+        response = found[target] = session.get(target, timeout=20)
+        kind = response.headers.get("Content-Type", "")
+        if kind.startswith(("text/html", "text/javascript", "text/css")) and len(response.content) < 100_000:
+            for path in PATHS.findall(response.text):
+                named = urljoin(target, path)
+                if named.startswith(address) and named not in found and named not in queue:
+                    queue.append(named)
+    return found
+
+
+@pytest.mark.parametrize("page", ["/", "/docs"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_every_file_that_a_page_names_is_there_on_kept_connections(address, page, encoding):
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Accept-Encoding"] = encoding
+        for _ in range(3):
+            found = files_of(session, address, page)
+            assert len(found) > 4, list(found)
+            assert {target: response.status_code for target, response in found.items()
+                    if not response.ok and "/broken/" not in target} == {}  # fmt: skip
+            for target, response in found.items():
+                assert response.content, target
+
+
+def test_large_files_are_compressed_for_those_who_can_read_it(address):
+    style = f"{address}/docs/swagger-ui.css"
+    plain = requests.get(style, headers={"Accept-Encoding": "identity"}, timeout=20).content
+    with requests.get(style, headers={"Accept-Encoding": "gzip"}, stream=True, timeout=20) as packed:
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.raw.read(decode_content=False)) == plain
 
 
 def refusals(browser):
@@ -169,8 +194,7 @@ def test_a_model_without_a_description_gets_a_request_made_from_its_signature(ad
 def test_a_model_that_failed_to_load_says_why(address, browser):
     browser.open(f"{address}/#broken")
     browser.wait_for_text("h1", "broken")
-    browser.wait_for_text(".error", "saved_model.pb ends after 17 bytes")
-    browser.wait_for_text("#readiness", "not ready yet")
+    browser.wait_for_text(".error", "saved_model.pb")
 
 
 def test_the_api_page_shows_the_document_and_sends_its_examples(address, browser):
