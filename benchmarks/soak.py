@@ -1,13 +1,12 @@
-"""`make soak`: a thousand requests a second while everything happens that may happen to a service.
+"""`make soak`: clients that ask without a pause while everything happens that may happen to a service.
 
-New versions are published all the time. One phase after another, versions appear that cannot be loaded, HTTP workers
-are told to end and are killed, the workers are restarted one by one, and the engine is killed. Every answer is checked:
-it must be right for the version that was current when it was asked or answered.
+Every request carries a number that no other has, from 100 bytes to 8 MB, as JSON, binary and gRPC, and its answer must
+carry it back, and come from the version that was current. Meanwhile versions are published, some of which cannot be
+loaded; models crash and hang; HTTP workers and the engine are killed; the workers are restarted.
 """
 
 import argparse
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -20,15 +19,25 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.disturbances import plan_phases, run_phases
-from benchmarks.load import BARE
-from benchmarks.processes import BenchmarkFailed, start, stop_on_signals, tail
-from benchmarks.servers import start_kiln
-from benchmarks.soak_report import PhaseResult, judge_phases, phases_table
+from benchmarks.disturbances import Passed, run_phases
+from benchmarks.processes import (
+    BenchmarkFailed,
+    descendants,
+    free_port,
+    measure_memory,
+    start,
+    stop_on_signals,
+    tail,
+)
+from benchmarks.servers import Server, start_kiln
+from benchmarks.soak_report import Result, counts_table, gaps_table, judge
 from benchmarks.tiny_models import MODEL
 from benchmarks.versions import Publisher
 
-CLIENTS = 2
+PROCESSES, THREADS = 2, 6
+MEMORY_SECONDS = 0.5
+WARM_UP_SECONDS = 3.0
+SETTINGS = {"KILN_POLL_SECONDS": "1", "KILN_LOG_LEVEL": "warning", "KILN_TIMEOUT_SECONDS": "10"}
 
 
 def main() -> int:
@@ -37,131 +46,122 @@ def main() -> int:
     Returns:
         0 where the service stood it, 1 where not, 2 where it could not run.
     """
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=120, help="how long (default 120)")
+    seconds = parser.parse_args().seconds
     stop_on_signals()
     try:
         with tempfile.TemporaryDirectory(prefix="kiln-soak-") as name:
-            results, late = soak(Path(name), arguments)
-            quotes = read_quotes(Path(name))
+            result, late, quotes, memory = soak(Path(name), seconds)
     except BenchmarkFailed as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped; every process that was started has been ended.", file=sys.stderr)
         return 2
-    print(f"\n{phases_table(results)}\n")
-    for quote in quotes:
-        print(f"Among the answers: {quote}")
-    complaints = [sentence for result in results for sentence in result.complaints()]
-    complaints += [f"version {number} was not served within half a minute" for number in late]
-    resets = sum(sum(result.causes.values()) for result in results if result.passed.phase.may_reset)
-    print(f"Requests that died with a killed worker: {resets}")
+    print(f"\n{counts_table(result)}\n\n{gaps_table(result)}\n")
+    print("Memory, MB: {:.0f} at the start, {:.0f} at most, {:.0f} at the end".format(*(size / 1e6 for size in memory)))
+    for quote in quotes[:20]:
+        print(f"Seen: {quote}")
+    complaints = [*result.complaints(), *(f"version {number} was not served within half a minute" for number in late)]
     print("\n".join(f"FAILED: {sentence}" for sentence in complaints) or "Passed.")
     return 1 if complaints else 0
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=120, help="how long (default 120)")
-    parser.add_argument("--rate", type=float, default=1000, help="requests per second (default 1000)")
-    parser.add_argument("--address", help="a running service, e.g. http://127.0.0.1:8080; default: one of our own")
-    parser.add_argument("--repository", type=Path, help=f"its model repository; the model '{MODEL}' is published there")
-    parser.add_argument("--pid", type=int, help="its main process; without it nothing is killed")
-    arguments = parser.parse_args()
-    if bool(arguments.address) != bool(arguments.repository):
-        parser.error("--address and --repository go together")
-    return arguments
-
-
-def soak(folder: Path, arguments: argparse.Namespace) -> tuple[list[PhaseResult], list[int]]:
-    """Prepares versions, runs service and load, and checks the records.
+def soak(folder: Path, seconds: float) -> tuple[Result, list[int], list[str], tuple[int, int, int]]:
+    """Prepares versions, runs service and clients, and checks the records.
 
     Returns:
-        A result per phase, and the versions that were not served in time.
+        What became of the requests; the versions that were not served in time; some of the answers that were not good;
+        and the service's memory in bytes: at the start, at most, and at the end.
     """
-    repository = arguments.repository or folder / "models"
-    first = max((int(path.name) for path in repository.glob(f"{MODEL}/*") if path.name.isdecimal()), default=0)
-    build_versions(folder, first + 1, first + 12 + int(arguments.seconds / 2))
-    publisher = Publisher(folder / "built", repository, "", newest=first)
-    repository.mkdir(exist_ok=True)
+    repository = folder / "models"
+    repository.mkdir()
+    build_versions(folder, 12 + int(seconds / 4))
+    publisher = Publisher(folder / "built", repository, "")
     publisher.publish()
-    with serve(folder, arguments) as (address, pid):
-        publisher.address = address
+    grpc_port, log = free_port(), folder / "kiln.log"
+    with start_kiln(repository, log, 2, KILN_GRPC_PORT=str(grpc_port), **SETTINGS) as server:
+        publisher.address = urlsplit(server.address).netloc
         if not publisher.wait_until_served(publisher.newest, threading.Event()):
-            raise BenchmarkFailed(f"{address} does not serve version {publisher.newest} of model '{MODEL}'")
-        phases = plan_phases(publisher, pid)
-        with run_load(folder, address, arguments.rate):
-            print(f"{arguments.rate:.0f} requests a second for {arguments.seconds:.0f} s", flush=True)
-            passed = run_phases(phases, arguments.seconds, publisher)
-    records = np.concatenate([np.load(path) for path in sorted(folder.glob("load-*.npy"))])
-    return judge_phases(records, passed, publisher), publisher.late
+            raise BenchmarkFailed(f"Version {publisher.newest} of model '{MODEL}' is not served:\n{tail(log)}")
+        with watch_memory(server) as sizes, run_clients(folder, publisher.address, f"127.0.0.1:{grpc_port}"):
+            print(f"{PROCESSES * THREADS + 1} clients for {seconds:.0f} s", flush=True)
+            phases = run_phases(publisher, server.process.pid, seconds)
+        time.sleep(WARM_UP_SECONDS)
+        memory = (sizes[0], max(sizes), measure_memory(descendants(server.process.pid)).rss_bytes)
+        if server.process.poll() is not None:
+            raise BenchmarkFailed(f"The service ended with status {server.process.returncode}:\n{tail(log)}")
+    return *read_records(folder, phases, publisher), memory
 
 
-def read_quotes(folder: Path) -> list[str]:
-    """Some of the answers that were not good."""
-    found = {}
-    for path in folder.glob("load-*.json"):
-        found |= json.loads(path.read_text(encoding="ascii"))
-    return [f"{-int(outcome) % BARE or 200}: {body}" for outcome, body in sorted(found.items())]
+def read_records(folder: Path, phases: list[Passed], publisher: Publisher) -> tuple[Result, list[int], list[str]]:
+    """What the clients wrote down."""
+    loaded = {path.stem: np.load(path) for path in sorted(folder.glob("clients-*.npz"))}
+    records = np.concatenate([saved["records"] for saved in loaded.values()])
+    quotes = sorted(str(quote) for saved in loaded.values() for quote in saved["quotes"])
+    result = judge(records, loaded["clients-innocent"]["records"], phases, publisher)
+    return result, publisher.late, quotes
 
 
-def build_versions(folder: Path, first: int, last: int) -> None:
+def build_versions(folder: Path, last: int) -> None:
     """Builds SavedModels with TensorFlow, in another process.
 
     Raises:
         BenchmarkFailed: that failed.
     """
-    print(f"Building {last - first + 1} versions", flush=True)
+    print(f"Building {last} versions", flush=True)
     log = folder / "build.log"
-    with start(["-m", "benchmarks.tiny_models", str(folder / "built"), str(first), str(last)], {}, log) as process:
-        if process.wait(300):
+    with start(["-m", "benchmarks.tiny_models", str(folder / "built"), "1", str(last)], {}, log) as process:
+        if process.wait(900):
             raise BenchmarkFailed(f"The versions could not be built:\n{tail(log)}")
 
 
 @contextlib.contextmanager
-def serve(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, int | None]]:
-    """The service: the one that runs already, or one of our own; gives `host:port` and its main process."""
-    if arguments.address:
-        yield urlsplit(arguments.address).netloc, arguments.pid
-        return
-    log = folder / "kiln.log"
-    with start_kiln(folder / "models", log, 2, KILN_POLL_SECONDS="1", KILN_LOG_LEVEL="warning") as server:
-        yield urlsplit(server.address).netloc, server.process.pid
-        if server.process.poll() is not None:
-            raise BenchmarkFailed(f"The service ended with status {server.process.returncode}:\n{tail(log)}")
+def watch_memory(server: Server) -> Iterator[list[int]]:
+    """Measures the service's resident memory until the block ends; gives the sizes in bytes."""
+    sizes, stop = [measure_memory(descendants(server.process.pid)).rss_bytes], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(MEMORY_SECONDS):
+            sizes.append(measure_memory(descendants(server.process.pid)).rss_bytes)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextlib.contextmanager
-def run_load(folder: Path, address: str, rate: float) -> Iterator[None]:
-    """Sends requests until the block ends; then the records lie in `load-*.npy`.
+def run_clients(folder: Path, address: str, grpc_address: str) -> Iterator[None]:
+    """Asks until the block ends; then the records lie in `clients-*.npz`.
 
     Raises:
-        BenchmarkFailed: a process that sends them failed.
+        BenchmarkFailed: a process that asks failed.
     """
-    log = folder / "load.log"
+    log = folder / "clients.log"
+    plans = {"innocent": ("1", "0")} | {
+        str(number): (str(THREADS), str(1 + number * THREADS)) for number in range(PROCESSES)
+    }
     with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                start(
-                    ["-m", "benchmarks.load", address, str(rate / CLIENTS), str(seed), str(folder / f"load-{seed}")],
-                    {},
-                    log,
-                )
-            )
-            for seed in range(CLIENTS)
-        ]
-        time.sleep(1)
+        processes = []
+        for name, (threads, seed) in plans.items():
+            command = ["-m", "benchmarks.hammer", address, grpc_address, threads, seed, f"{folder}/clients-{name}"]
+            processes.append(stack.enter_context(start(command, {}, log)))
+        time.sleep(WARM_UP_SECONDS)
         yield
         for process in processes:
             process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            codes = [process.wait(30) for process in processes]
+            codes = [process.wait(60) for process in processes]
             if not any(codes):
                 return
-        raise BenchmarkFailed(f"The load failed:\n{tail(log)}")
+        raise BenchmarkFailed(f"The clients failed:\n{tail(log)}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""SavedModels whose answers tell their version: the sum of the row plus a thousand times the version.
+"""SavedModels for the soak: versions that answer what they were asked and tell which they are, and models with a fault.
 
-`python -m benchmarks.tiny_models FOLDER FIRST LAST` writes `FOLDER/<version>/` for each, with TensorFlow, in a process
-of its own.
+`python -m benchmarks.tiny_models FOLDER FIRST LAST` writes `FOLDER/<version>/` for each and `FOLDER/abort` and
+`FOLDER/hang`, with TensorFlow, in a process of its own.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 MODEL = "soak"
-SCALE = 1000
+FAULTS = ("abort", "hang")
 
 
 def save(folder: Path, version: int) -> None:
-    """Writes one version.
+    """Writes one version: `y` is `x`, and `version` says for each row which version it was.
 
     Args:
         folder: where to; its name is the version's.
@@ -20,22 +21,44 @@ def save(folder: Path, version: int) -> None:
     """
     import tensorflow as tf
 
-    class Tiny(tf.Module):
+    class Echo(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.bias = tf.Variable([float(SCALE * version)])
+            self.version = tf.Variable(float(version))
 
-        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="features")])
-        def predict(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"prediction": tf.reduce_sum(features, axis=1, keepdims=True) + self.bias}
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="x")])
+        def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": tf.identity(x), "version": tf.fill([tf.shape(x)[0]], self.version)}
 
-    module = Tiny()
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.predict})
+    module = Echo()
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.call})
+
+
+def save_fault(folder: Path, fault: str) -> None:
+    """Writes a model that ends the process, or never answers, where its input is above 0."""
+    import tensorflow as tf
+
+    def fail(x: tf.Tensor) -> Any:
+        if fault == "abort":
+            # Nothing depends on the operation's outputs, of which it has none.
+            with tf.control_dependencies([tf.raw_ops.Abort(error_msg="the model aborts", exit_without_error=False)]):
+                return tf.identity(x)
+        return tf.while_loop(lambda value: tf.reduce_max(value) > 0, lambda value: (value + 1,), (x,))[0]
+
+    class Faulty(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": tf.cond(tf.reduce_max(x) > 0, lambda: fail(x), lambda: tf.identity(x))}
+
+    module = Faulty()
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.call})
 
 
 def main() -> None:
-    """Writes the versions that the command line names."""
+    """Writes the models that the command line names."""
     folder, first, last = sys.argv[1:]
+    for fault in FAULTS:
+        save_fault(Path(folder) / fault, fault)
     for version in range(int(first), int(last) + 1):
         save(Path(folder) / str(version), version)
 

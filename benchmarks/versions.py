@@ -13,6 +13,8 @@ from benchmarks.processes import BenchmarkFailed
 from benchmarks.tiny_models import MODEL
 
 POLL_SECONDS = 0.1
+# Older versions are taken away, so that the repository does not grow for hours.
+KEPT = 20
 SERVED_SECONDS = 30.0
 
 
@@ -56,6 +58,7 @@ class Publisher:
             aside = self._copy(source)
             self.published[number] = time.monotonic()
             aside.rename(self.repository / MODEL / str(number))
+            shutil.rmtree(self.repository / MODEL / str(number - KEPT), ignore_errors=True)
         return number
 
     def publish_broken(self) -> int:
@@ -102,11 +105,11 @@ class Publisher:
         return False
 
 
-def read_states(address: str) -> dict[int, str]:
-    """The states of the model's versions; empty where the service does not say."""
+def read_states(address: str, model: str = MODEL) -> dict[int, str]:
+    """The states of a model's versions; empty where the service does not say."""
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
-        connection.request("GET", f"/v1/models/{MODEL}")
+        connection.request("GET", f"/v1/models/{model}")
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200:
