@@ -45,8 +45,9 @@ studies-again: install ## train some rows once more and compare the verdicts: ma
 serve: install ## serve what the model repository holds
 	@exec python -m service
 
+# Two processes take a file of tests each; what takes longest is begun first (tests/conftest.py).
 test: install ## run the tests
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check-published: install ## ask for predictions of every published model and compare them with the Keras models
 	python -m pytest tests/check_published.py
@@ -68,8 +69,8 @@ bench: install ## compare speed and memory with a plain Flask handler; needs wrk
 bench-training: install ## compare seconds per epoch with plain model.fit; needs MNIST, takes 10 minutes
 	python -m benchmarks.training
 
-soak: install ## check a service under load while versions appear and processes are killed (2 minutes)
-	python -m benchmarks.soak
+soak: install ## check every answer while versions appear and processes are killed: 2 minutes, or make soak SECONDS=3600
+	python -m benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 fuzz: install ## send the published models' service what its OpenAPI document allows, and what it does not (3 minutes)
 	python -m pytest tests/check_fuzz.py
