@@ -70,7 +70,12 @@ PREDICTIONS = {
         {"predictions": [[208.0]]},
     ),
 }
-VERSION_ONE = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+VERSION_ONE = {
+    "version": "1",
+    "state": "AVAILABLE",
+    "status": {"error_code": "OK", "error_message": ""},
+    "batching": {"classify": {"enabled": True, "reason": "Its rows were found to be independent of one another."}},
+}
 STATUS = {"model_version_status": [VERSION_ONE]}
 SUMMARY = {
     "name": "digits",

@@ -19,6 +19,7 @@ CONFIGURED = record({"name": TEXT, "data_type": TEXT, "dims": OPEN_SIZES, "forma
 DURATION = record({"count": COUNT, "ns": COUNT})
 COMPUTE = {"compute_input": DURATION, "compute_infer": DURATION, "compute_output": DURATION}
 SIZE = {"binary_data_size": COUNT | {"description": "How many bytes of the tensor follow the JSON, in its order."}}
+CODEC = {"content_type": TEXT | {"description": "MLServer's codec: `np`, `pd`, and for BYTES `str` or `base64`."}}
 
 
 def parameters(properties: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ SCHEMAS = {
                         "name": TEXT,
                         "shape": SIZES,
                         "datatype": DATATYPE,
-                        "parameters": parameters(SIZE),
+                        "parameters": parameters(SIZE | CODEC),
                         "data": ref("Tensor") | {"description": "Flat in row-major order, or nested as the shape is."},
                     },
                     optional=("parameters", "data"),
@@ -80,7 +81,7 @@ SCHEMAS = {
             ),
             "outputs": list_of(
                 record(
-                    {"name": TEXT, "parameters": parameters({"binary_data": FLAG})},
+                    {"name": TEXT, "parameters": parameters({"binary_data": FLAG} | CODEC)},
                     optional=("parameters",),
                 )
             )
@@ -99,7 +100,7 @@ SCHEMAS = {
                         "name": TEXT,
                         "datatype": DATATYPE,
                         "shape": SIZES,
-                        "parameters": parameters(SIZE),
+                        "parameters": parameters(SIZE | CODEC),
                         "data": list_of({"anyOf": [NUMBER, TEXT, FLAG]}) | {"description": "In row-major order."},
                     },
                     optional=("parameters", "data"),

@@ -28,14 +28,23 @@ STATE = {"type": "string", "enum": ["START", "LOADING", "AVAILABLE", "UNLOADING"
 SIGNATURE_NAME = {
     "type": "string",
     "default": "serving_default",
-    "description": "`classify` answers labels, `image_bytes` takes PNG or JPEG files, `named_features` names inputs.",
+    "description": (
+        "`classify` answers labels, `image_bytes` takes PNG or JPEG files, `named_features` names inputs. The "
+        "orientation in a picture's EXIF data is not applied."
+    ),
 }
 VERSION_STATUS = record(
     {
         "version": {"type": "string", "pattern": "^[0-9]+$"},
         "state": STATE,
         "status": record({"error_code": TEXT, "error_message": TEXT}),
-    }
+        "batching": {
+            "type": "object",
+            "additionalProperties": record({"enabled": {"type": "boolean"}, "reason": TEXT}),
+            "description": "Whether rows of several requests for a signature run as one call, and why, by signature.",
+        },
+    },
+    optional=("batching",),
 )
 NAMED = record({"name": TEXT, "unit": TEXT})
 DIMENSION = record({"size": {"type": "string", "pattern": "^-?[0-9]+$"}, "name": TEXT}, optional=("name",))

@@ -39,6 +39,7 @@ AWAY = {
 MISFIT = 'Serving signature name: "clasify" not found in signature def. Signatures: classify, serving_default'
 NO_EXAMPLES = "No signature was found with the name: clasify. Signatures: classify, serving_default"
 NO_FORM = "Conversion of JSON Value: 1.5 to type: half"
+PROBLEMS = {"flat": "saved_model.pb must lie in a version's folder, e.g. flat/1/saved_model.pb"}
 LATE = "The model did not answer before the request's deadline."
 EXAMPLES = {
     "signature_name": "classify_examples",
@@ -79,7 +80,9 @@ def tensorflow_serving_paths(max_body_bytes: int) -> dict[str, Any]:
         max_body_bytes: the largest body that is accepted.
     """
     listing = operation("models", "listModels", "All models with their versions and what is known of them")
-    listing["responses"] = {"200": json_answer("The models.", "ModelList", {"example": {"models": [SUMMARY]}})}
+    listing["responses"] = {
+        "200": json_answer("The models.", "ModelList", {"example": {"models": [SUMMARY], "problems": PROBLEMS}})
+    }
     paths: dict[str, Any] = {"/v1/models": {"get": listing}}
     for target in TARGETS:
         path = f"/v1/models/{{model}}{target.path}"

@@ -12,6 +12,7 @@ from service.codecs.json_answers import to_json, write
 from service.codecs.json_document import dump, type_name
 from service.codecs.json_values import decode_base64, is_base64
 from service.engine.protos import load_protos
+from service.engine.tensor_sizes import check_size, most_input_bytes
 from service.errors import InvalidPayload
 
 # Which list of a feature holds a JSON value.
@@ -20,17 +21,18 @@ LARGEST_INTEGER = 2**63 - 1
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
-def decode_examples(document: dict[str, Any]) -> np.ndarray:
+def decode_examples(document: dict[str, Any], most_bytes: int) -> np.ndarray:
     """The examples of a request, each with the request's `context` before it.
 
     Args:
         document: a body.
+        most_bytes: the largest body that is accepted; the examples may take twice that.
 
     Returns:
         Serialized `tf.Example`s as an object array of `bytes`, axis (example,).
 
     Raises:
-        InvalidPayload: there are none, or one has a feature that cannot be.
+        InvalidPayload: there are none, or one has a feature that cannot be, or the context before each takes too much.
     """
     context = encode_example(document["context"], "context") if "context" in document else b""
     if "examples" not in document:
@@ -42,6 +44,7 @@ def decode_examples(document: dict[str, Any]) -> np.ndarray:
         raise InvalidPayload(f"JSON Value: {dump(document)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise InvalidPayload(f"JSON Value: {dump(document)} 'examples' value is an empty array")
+    check_size([(np.dtype(object), len(examples), len(examples) * len(context))], most_input_bytes(most_bytes))
     # To join two messages' bytes is to merge the messages; a feature of the example replaces one of the context.
     return np.array(
         [context + encode_example(example, f"examples[{index}]") for index, example in enumerate(examples)], object

@@ -30,12 +30,19 @@ LEAST_WORTHWHILE_BYTES = 512
 SHORT_BYTES = 16_384
 # simdjson's name of the buffer for a kind of numpy type, and what numpy calls its numbers.
 BUFFERS = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
+# A parser keeps 13 times the bytes of the largest body that it has seen. Fresh memory for it costs as much as the
+# parsing of 32 images: so a few parsers are kept, of bodies up to a limit, 27 MB at most.
+MOST_IDLE, LARGEST_BODY_FOR_REUSE = 4, 2**19
+
+# Parsers at rest. A parser has one document at a time, so each request takes one for itself.
+idle: list[Parser] = []
 
 
 class NumberDocument:
-    """A parsed body whose numbers have not been read yet. It takes some ten times the bytes of the body.
+    """A parsed body whose numbers have not been read yet, which can be done once.
 
     Args:
+        parser: whose document it is.
         root: the document.
         body: its text.
 
@@ -44,16 +51,16 @@ class NumberDocument:
         signature_name: as it stands there, or "".
     """
 
-    __slots__ = ("_body", "_values", "key", "signature_name")
+    __slots__ = ("_body", "_parser", "_values", "key", "signature_name")
 
-    def __init__(self, root: Any, body: bytes) -> None:
+    def __init__(self, parser: Parser, root: Any, body: bytes) -> None:
         keys = list(root) if type(root) is Object else []
         name = root["signature_name"] if "signature_name" in keys else ""
         is_clear = keys.count("instances") + keys.count("inputs") == 1 and keys.count("signature_name") < 2
         self.key = ("inputs" if "inputs" in keys else "instances") if is_clear and type(name) is str else None
         self.signature_name = name
         self._values = root[self.key] if self.key else None
-        self._body = body
+        self._parser, self._body = parser, body
 
     def decode(self, signature: Signature) -> Arrays | None:
         """Gives one array per input, of the types that the signature states; None where there is any doubt.
@@ -61,6 +68,14 @@ class NumberDocument:
         Args:
             signature: what the arrays are for.
         """
+        arrays = self._decode(signature)
+        self._values = None
+        if len(self._body) <= LARGEST_BODY_FOR_REUSE and len(idle) < MOST_IDLE:
+            idle.append(self._parser)
+        return arrays
+
+    def _decode(self, signature: Signature) -> Arrays | None:
+        """The arrays, or None."""
         specs = signature.inputs
         is_scalar = 1 if self.key == "instances" else 0
         for name, spec in specs.items():
@@ -104,12 +119,20 @@ def open_numbers(body: bytes, most_bytes: int) -> NumberDocument | None:
     check_structure(body, most_bytes)
     if len(body) < LEAST_WORTHWHILE_BYTES or body.startswith(BYTE_ORDER_MARK):
         return None
+    parser = take_parser() if len(body) <= LARGEST_BODY_FOR_REUSE else Parser()
     try:
-        # A parser has one document at a time; a new one costs less than a microsecond.
-        document = NumberDocument(Parser().parse(body), body)
+        document = NumberDocument(parser, parser.parse(body), body)
     except (ValueError, RuntimeError):  # no JSON, lists too deep, integers beyond 64 bits
         return None
     return None if document.key is None else document
+
+
+def take_parser() -> Parser:
+    """A parser at rest, or a new one."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return Parser()
 
 
 def read_columns(values: Object, signature: Signature) -> tuple[Arrays, int]:

@@ -42,9 +42,9 @@ def check_structure(text: bytes, most_body_bytes: int) -> None:
     most = most_body_bytes * MOST_BYTES_PER_BYTE
     if needed > most:
         raise InvalidPayload(
-            f"The JSON has {commas} commas, {lists} lists, {objects} objects and {strings} strings in {len(text)} bytes "
-            f"and would take {needed} bytes of memory; {most} are allowed. Send fewer rows at a time, or binary data "
-            "by the Open Inference Protocol or gRPC."
+            f"The JSON has {commas} commas, {lists} lists, {objects} objects and {strings} strings in {len(text)} "
+            f"bytes and would take {needed} bytes of memory; {most} are allowed. Send fewer rows at a time, or binary "
+            "data by the Open Inference Protocol or gRPC."
         )
 
 

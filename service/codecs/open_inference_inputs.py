@@ -1,16 +1,31 @@
 """The tensors of an Open Inference Protocol request, held against a signature, as arrays."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from service.codecs.binary_tensors import decode_binary
 from service.codecs.json_document import dump
+from service.codecs.json_values import read_base64
 from service.codecs.open_inference_data import decode_data
-from service.codecs.open_inference_datatypes import DATATYPES, name_datatype, show_shape
-from service.codecs.open_inference_request import SHARED_MEMORY, InferRequest, read_parameters, refuse
+from service.codecs.open_inference_datatypes import (
+    BASE64,
+    DATATYPES,
+    check_codec,
+    list_codecs,
+    name_datatype,
+    show_shape,
+)
+from service.codecs.open_inference_request import (
+    SHARED_MEMORY,
+    InferRequest,
+    read_parameters,
+    refuse,
+)
 from service.engine.signature import Signature, TensorSpec
+from service.engine.tensor_sizes import check_size, most_input_bytes
 from service.errors import InvalidPayload, UnsupportedType
 
 Arrays = dict[str, np.ndarray]
@@ -19,12 +34,13 @@ MOST_AXES = 32
 MOST_ELEMENTS = 2**40
 
 
-def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
+def decode_inputs(request: InferRequest, signature: Signature, most_bytes: int) -> Arrays:
     """Takes the arrays from a request.
 
     Args:
         request: what was sent.
         signature: what the arrays are for.
+        most_bytes: the largest body that is accepted; the arrays of strings may take twice that.
 
     Returns:
         One array per input that was sent, of the type that the signature states and of the shape that the request
@@ -35,22 +51,33 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
         UnsupportedType: JSON has no form for an input's type, or the protocol has none.
     """
     arrays: Arrays = {}
+    sizes: list[tuple[np.dtype, int, int]] = []
     offset = 0
     for tensor in request.inputs:
         spec = find_spec(tensor, signature)
         if spec.name in arrays:
             raise InvalidPayload(f"Input '{spec.name}' is given twice")
         shape = read_shape(tensor, spec)
-        size = read_binary_size(tensor, spec)
+        place = f"Input '{spec.name}'"
+        parameters = read_parameters(tensor, place)
+        refuse(parameters, SHARED_MEMORY, place)
+        codec = parameters.get("content_type")
+        check_codec(codec, place, list_codecs(spec))
+        size = read_binary_size(tensor, parameters, place)
         if size is None:
-            arrays[spec.name] = decode_json(tensor, spec, shape)
+            array = decode_json(tensor, spec, shape)
+            arrays[spec.name] = decode_elements(array, spec) if codec == BASE64 else array
             continue
         if size > len(request.binary) - offset:
             raise InvalidPayload(
                 f"Input '{spec.name}' announces {size} bytes of binary data, "
                 f"but {len(request.binary) - offset} are left in the body"
             )
-        arrays[spec.name] = decode_binary(request.binary[offset : offset + size], spec, shape)
+        if spec.numpy_dtype.kind == "O":
+            sizes.append((spec.numpy_dtype, math.prod(shape), size))
+            check_size(sizes, most_input_bytes(most_bytes))
+        array = decode_binary(request.binary[offset : offset + size], spec, shape)
+        arrays[spec.name] = decode_elements(array, spec) if codec == BASE64 else array
         offset += size
     if offset != len(request.binary):
         raise InvalidPayload(
@@ -94,13 +121,24 @@ def read_shape(tensor: dict[str, Any], spec: TensorSpec) -> tuple[int, ...]:
     return shape
 
 
-def read_binary_size(tensor: dict[str, Any], spec: TensorSpec) -> int | None:
+def decode_elements(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """What strings in base64 stand for.
+
+    Raises:
+        InvalidPayload: one of them is no base64.
+    """
+    decoded = np.empty(array.size, object)
+    for index, text in enumerate(array.ravel().tolist()):
+        decoded[index] = read_base64(text)
+        if decoded[index] is None:
+            raise InvalidPayload(
+                f"Input '{spec.name}' has 'base64' as parameter 'content_type', but its string {index} is no base64"
+            )
+    return decoded.reshape(array.shape)
+
+
+def read_binary_size(tensor: dict[str, Any], parameters: Mapping[str, Any], place: str) -> int | None:
     """How many bytes of the binary data are an input's; None where its data are in the JSON."""
-    if "parameters" not in tensor:
-        return None
-    place = f"Input '{spec.name}'"
-    parameters = read_parameters(tensor, place)
-    refuse(parameters, SHARED_MEMORY, place)
     size = parameters.get("binary_data_size")
     if size is None:
         return None

