@@ -166,7 +166,10 @@ class Share:
         """
         if self.was_large or self._budget.lock_file is None:
             return
-        gate = self._budget.lock_file.open("ab")
+        try:
+            gate = self._budget.lock_file.open("ab")
+        except OSError:  # a full disk is no reason to refuse requests
+            return
         try:
             while not lock(gate):
                 self._pause("Other large requests are being answered. Try again shortly.")

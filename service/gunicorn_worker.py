@@ -21,6 +21,7 @@ from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from service.body_budget import end_reading
+from service.engine.memory import give_memory_back
 from service.request_context import close_connection
 
 # What a client did wrong before the request could be read; anything else is answered 400.
@@ -30,6 +31,8 @@ STATUSES = (
     (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),
     (errors.ExpectationFailed, HTTPStatus.EXPECTATION_FAILED),
 )
+# When so many connections have ended, the memory that they took is given back to the system.
+MANY = 100
 # Connections that a worker accepts in a row, at the least, and the pause after them, in which the others wake up.
 IN_A_ROW, PAUSE_SECONDS = 8, 0.002
 OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
@@ -130,6 +133,7 @@ class Worker(GeventWorker):
         super().__init__(*arguments, **options)
         self.server_class = partial(Server, worker=self)
         self.connections: dict[Any, Connection] = {}
+        self.most_connections = 0
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
         """Serves a connection until it ends."""
@@ -163,8 +167,12 @@ class Worker(GeventWorker):
             sock.settimeout(None)
 
     def notify(self) -> None:
-        """Says that the worker lives; once it is told to end, ends connections that wait for a request."""
+        """Says each second that the worker lives; once it is told to end, ends connections that wait for a request."""
         super().notify()
+        self.most_connections = max(self.most_connections, len(self.connections))
+        if len(self.connections) < self.most_connections - MANY:
+            self.most_connections = len(self.connections)
+            give_memory_back()
         if not self.alive:
             for connection in list(self.connections.values()):
                 if connection.is_waiting:

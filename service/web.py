@@ -100,7 +100,8 @@ class KilnApp(Flask):
         context = request_context.begin(environ, self.settings, self._budget)
         self.measures.began(context.protocol)
         found = find_prediction(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        answer = None if found is None else self._predict(context, *found)
+        # The application behind KILN_ADMIN_PORT has no such views.
+        answer = self._predict(context, *found) if found is not None and found[0] in self.view_functions else None
         if answer is not None:
             context.status = 200
             self._start(context, start_response, "200 OK", [*answer.headers(), *self._headers])

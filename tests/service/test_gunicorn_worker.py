@@ -199,7 +199,7 @@ def test_a_body_that_does_not_come_is_answered_408_and_ends_the_connection(runni
     before = running.refusals("slow_body")
     started = time.monotonic()
     answer = running.ask(head("Host: x", "Content-Length: 90000"), *pieces)
-    assert LIMIT * 0.9 < time.monotonic() - started
+    assert time.monotonic() - started > LIMIT * 0.9
     first, _, body = answer.partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in first
@@ -247,7 +247,9 @@ def test_told_to_end_the_worker_answers_what_it_has_and_ends_idle_connections_so
     with serve(tmp_path) as running:
         with running.connect() as idle, running.connect() as half, running.connect() as used:
             used.sendall(head("Host: x", LENGTH) + BODY)
-            assert b"200 OK" in used.recv(1000)
+            answered = b""
+            while not answered.endswith(b"]]}"):
+                answered += used.recv(1000)
             half.sendall(head("Host: x", LENGTH) + BODY[:5])
             time.sleep(0.3)
             started = time.monotonic()
