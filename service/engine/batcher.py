@@ -91,12 +91,13 @@ class Batcher:
             job = Job(call, reply, count_rows(call.inputs), now, is_abandoned)
             batching = self._batching(call.model)
             key = (call.model, call.version, call.signature)
-            if job.weight > batching.queue_rows:
+            # Where rows are not known to be independent, a long axis is one thing: a list, or a sound.
+            if job.weight > batching.queue_rows and self._may_share(key, model, batching):
                 return too_many_rows(call, job.weight, batching.queue_rows)
             if self._waiting.get(key, 0) + job.weight > batching.queue_rows:
                 self._purge(key, now, dropped)
             waiting = self._waiting.get(key, 0)
-            if waiting + job.weight > batching.queue_rows:
+            if waiting and waiting + job.weight > batching.queue_rows:
                 return queue_full(call, waiting, batching.queue_rows)
             self._queue(job, model, batching).add(job)
             self._waiting[key] = waiting + job.weight
@@ -134,8 +135,9 @@ class Batcher:
         for queue in [queue for queue in self._queues.values() if queue.key == key]:
             before = queue.rows
             queue.purge(now, dropped)
-            self._leave(key, before - queue.rows)
-            self._forget(queue)
+            if queue.rows < before:
+                self._leave(key, before - queue.rows)
+                self._forget(queue)
 
     def _leave(self, key: SignatureKey, rows: int) -> None:
         """So many rows wait no more."""
@@ -143,8 +145,7 @@ class Batcher:
         if not left:
             del self._waiting[key]
             self._purged.pop(key, None)
-        if rows:
-            self._queued(key, left)
+        self._queued(key, left)
 
     def _tell(self, dropped: list[Job]) -> None:
         for job in dropped:

@@ -109,6 +109,7 @@ def read_entry(repository: Path, name: str) -> ModelFolder:
 
 def describe_flat(path: Path) -> str:
     """What is wrong with a SavedModel in the place of a model."""
+    path = path.absolute()
     if is_number(path.name):
         return f"{path.parent} is the folder of one model; set KILN_MODEL_REPOSITORY to {path.parent.parent}"
     return f"a SavedModel needs a folder for its version; move the files to {path / '1'}"
@@ -122,7 +123,8 @@ def describe_entry(path: Path) -> str:
     """
     mode = path.stat().st_mode
     if not stat.S_ISDIR(mode):
-        return "" if stat.S_ISREG(mode) and not path.name.endswith(KERAS) else describe_file(path.name, path)
+        is_note = stat.S_ISREG(mode) and not path.name.endswith(KERAS) and not is_number(path.name)
+        return "" if is_note else describe_file(path.name, path)
     if is_number(path.name):
         return describe_contents(path)
     if find_graph(path) is not None:
@@ -189,6 +191,7 @@ def describe_file(name: str, path: Path) -> str:
     if name.endswith(KERAS):
         return f"{name} is no SavedModel; export it: keras.saving.load_model('{name}').export('MODEL/1')"
     if name in GRAPHS:
+        path = path.absolute()
         return f"{path.parent} is the folder of one version; set KILN_MODEL_REPOSITORY to {path.parent.parent.parent}"
     return "is no folder; expected one with a version, such as MODEL/1/saved_model.pb"
 

@@ -1,7 +1,7 @@
 """The served models as the protocols ask for them: by name and version or label, with errors that a client can use."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from service.engine.heartbeat import SILENT_SECONDS
@@ -212,8 +212,9 @@ def summarize(model: ServedModel) -> dict[str, Any]:
 
 
 def describe_state(version: Version) -> dict[str, Any]:
-    """A version's state in TensorFlow Serving's form."""
-    return {
+    """A version's state in TensorFlow Serving's form, and beside it whether its signatures are batched."""
+    batching = {signature: asdict(state) for signature, state in version.batching.items()}
+    return ({"batching": batching} if batching else {}) | {
         "version": str(version.number),
         "state": version.state,
         "status": {"error_code": "UNKNOWN" if version.error else "OK", "error_message": version.error},

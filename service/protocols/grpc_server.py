@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from service.engine.memory import give_memory_back
 from service.engine.repository import Repository
 from service.engine.tensor_sizes import most_input_bytes
 from service.errors import InvalidSettings
@@ -27,6 +28,8 @@ STREAMS_PER_CONNECTION = 128
 # Connections end after this long, give or take a tenth, and clients open others: calls go on, and new ones spread over
 # new replicas. What a client does not read by then, nobody keeps for it.
 CONNECTION_SECONDS = 300
+# How often memory is given back, of which much may be left after large messages.
+TRIM_SECONDS = 10
 CONNECTIONS = (
     ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
     # A client that vanished without a word, or reads nothing, is noticed after 50 seconds.
@@ -92,9 +95,15 @@ class GrpcServer:
     def start(self) -> None:
         """Begins to answer."""
         self._wait_for(self._server.start())
+        self._loop.call_soon_threadsafe(self._give_memory_back)
         # Raises what ends the server before its time, which ends the process; see `end_when_a_thread_fails`.
         watch = self._server.wait_for_termination()
         threading.Thread(target=self._wait_for, args=(watch,), name="grpc-watch", daemon=True).start()
+
+    def _give_memory_back(self) -> None:
+        """Has the system take the memory of messages that are gone, now and every few seconds; in a thread."""
+        self._loop.run_in_executor(None, give_memory_back)
+        self._loop.call_later(TRIM_SECONDS, self._give_memory_back)
 
     def stop(self, grace_seconds: float) -> threading.Event:
         """Says NOT_SERVING and takes no new calls.

@@ -112,8 +112,9 @@ def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Answ
         ServiceError: the request does not fit the model, or the engine did not answer.
     """
     name, signature = find_signature(model, parsed.signature)
-    wanted = choose_outputs(parsed.outputs, signature, binary_output=parsed.binary_output)
-    inputs = decode_inputs(parsed, signature)
+    codecs = parsed.codecs
+    wanted = choose_outputs(parsed.outputs, signature, binary_output=parsed.binary_output, codecs=codecs)
+    inputs = decode_inputs(parsed, signature, settings.max_body_bytes)
     parsed.inputs = []  # lists of Python's numbers, larger than the arrays, that the call does not need
     if parsed.timeout_seconds is not None:
         record = current()
@@ -122,7 +123,8 @@ def infer_parsed(model: Model, parsed: InferRequest, settings: Settings) -> Answ
     head = {"model_name": model.name, "model_version": str(model.version)}
     if parsed.id:
         head["id"] = parsed.id
-    return inference_response(*encode_answer(head, wanted, arrays, signature, nan_tokens=settings.nan_tokens))
+    answer = encode_answer(head, wanted, arrays, signature, nan_tokens=settings.nan_tokens, codecs=codecs)
+    return inference_response(*answer)
 
 
 def infer_raw(model: Model, body: bytes) -> Answer:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.codecs.open_inference_datatypes import name_datatype
-from service.engine.interface import AVAILABLE, END, LOADING, START, UNLOADING, ServedModel, Statistics, Version
+from service.engine.interface import AVAILABLE, END, LOADING, START, UNLOADING, Catalog, Statistics, Version
 from service.engine.repository import Model
 from service.engine.signature import Signature, TensorSpec
 from service.errors import InvalidPayload
@@ -124,10 +124,14 @@ def configure_tensor(spec: TensorSpec, has_batch: bool) -> dict[str, Any]:
     }
 
 
-def describe_index(models: Iterable[ServedModel], *, only_ready: bool) -> list[dict[str, str]]:
-    """The repository's index: an entry per version, or per model that has none."""
-    entries = []
-    for model in models:
+def describe_index(catalog: Catalog, *, only_ready: bool) -> list[dict[str, str]]:
+    """The repository's index: an entry per version, or per model that has none; and what is no model, and why."""
+    entries = [
+        {"name": name, "state": "UNAVAILABLE", "reason": problem}
+        for name, problem in catalog.problems.items()
+        if name not in catalog.models
+    ]
+    for model in catalog.models.values():
         if not model.versions:
             entries.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.obstacle})
         entries += [

@@ -31,8 +31,7 @@ def add_repository_routes(routes: Blueprint, repository: Repository) -> None:
         only_ready = read_object().get("ready") or False
         if type(only_ready) is not bool:
             raise InvalidPayload(f"'ready' is {dump(only_ready)}, but must be true or false")
-        models = repository.engine.catalog().models.values()
-        return answer(describe_index(models, only_ready=only_ready))
+        return answer(describe_index(repository.engine.catalog(), only_ready=only_ready))
 
     @routes.post("/repository/models/<model:model>/load")
     def load_model(model: str) -> Response:

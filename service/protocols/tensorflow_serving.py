@@ -2,7 +2,8 @@
 
 Deliberate differences:
 
-- `GET /v1/models` lists the models, and `/v1/models/M/labels` labels, which can be set and removed there.
+- `GET /v1/models` lists the models, and the entries of the repository that are none; `/v1/models/M/labels` lists
+  labels, which can be set and removed there. A version's state says whether it is batched.
 - Numbers must be finite both ways, unless the settings allow the tokens `NaN`, `Infinity` and `-Infinity`.
 - Integers are range-checked for int8, int16, uint8 and their like; whole numbers that a float type must round are not
   refused.
@@ -121,17 +122,8 @@ def add_example_routes(routes: Blueprint, repository: Repository, settings: Sett
         name = read_signature_name(document)
         loaded = repository.find(model, number, label)
         wanted = choose(example_signatures.find_signature(loaded, name))
-        return run(loaded, name, wanted, document)
-
-
-def run(model: Model, name: str, wanted: list[str], document: dict[str, Any]) -> tuple[Any, int]:
-    """Runs a signature on the examples of a request; gives the wanted outputs, and how many examples there were.
-
-    Raises:
-        ServiceError: the examples do not fit the model, or the engine did not answer.
-    """
-    examples = decode_examples(document)
-    return prediction.predict(model, name, {example_signatures.INPUT: examples}, wanted), len(examples)
+        examples = decode_examples(document, settings.max_body_bytes)
+        return prediction.predict(loaded, name, {example_signatures.INPUT: examples}, wanted), len(examples)
 
 
 def find_signature(model: Model, name: str) -> Signature:

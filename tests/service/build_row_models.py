@@ -135,7 +135,9 @@ function("pixels_by_brightest", lambda x: {"y": tf.reduce_mean(tf.cast(x, tf.flo
          tf.float32), [1, 2, 3])}, tf.TensorSpec([None, 8, 8, 1], tf.uint8, name="x"))  # fmt: skip
 function(
     "endless",
-    lambda x: {"y": tf.while_loop(lambda i, _: i > 0, lambda i, y: (i, y), (tf.reduce_max(x), x))[1]},
+    lambda x: {
+        "y": tf.while_loop(lambda i, _: i > 0, lambda i, y: (i, y), (tf.cast(tf.reduce_max(x), tf.int32), x))[1]
+    },
     FLOATS,
 )
 

@@ -43,7 +43,6 @@ SIGNATURES = {
     "waits": signature([spec("x")], [spec("x")]),
     "grows": signature([spec("x")], [spec("x", shape=(-1, 512))]),
     "strict_texts": signature([spec("text", "DT_STRING")], [spec("length", "DT_INT64")]),
-    "default": signature([spec("x"), TensorSpec("scale", "DT_FLOAT", (), "scale:0", has_default=True)], [spec("y")]),
     "complex64": signature([spec("c", "DT_COMPLEX64")], [spec("c", "DT_COMPLEX64")]),
     "complex128": signature([spec("c", "DT_COMPLEX128")], [spec("c", "DT_COMPLEX128")]),
 }
@@ -71,8 +70,6 @@ class GrpcModel:
             self.may_go.wait(10)
         if name == "grows":
             return {"x": np.repeat(inputs["x"][:, None], 512, axis=1)}
-        if name == "default":
-            return {"y": inputs["x"] * inputs.get("scale", np.float32(3))}
         if name == "strict_texts":
             if inputs["text"].ndim != 1:
                 raise InvalidInput("expected rank 1")

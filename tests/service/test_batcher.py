@@ -200,6 +200,22 @@ def test_a_request_larger_than_the_bound_is_refused_for_good():
     assert bench.ask(rows(*range(4))).value is None
 
 
+def test_a_long_axis_of_what_has_no_independent_rows_is_taken_where_nothing_waits():
+    bench = Bench(queue_rows=4)
+    assert bench.ask(np.zeros(5), "unknown").value is None
+    refused = bench.ask(np.zeros(1), "unknown").value
+    assert isinstance(refused, QueueFull)
+    assert refused.retry_after_seconds == 1
+
+
+def test_a_long_axis_is_taken_beside_one_that_runs():
+    bench = Bench(most_calls=2, queue_rows=4)
+    bench.ask(np.zeros(5), "unknown")
+    assert bench.batcher.take().rows == 5
+    assert bench.ask(np.zeros(5), "unknown").value is None
+    assert bench.run() == 1
+
+
 def test_a_full_queue_makes_room_where_nobody_waits_any_more():
     bench = Bench(queue_rows=4)
     gone = threading.Event()

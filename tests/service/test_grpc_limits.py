@@ -98,11 +98,26 @@ def test_health_is_served_whatever_hangs(folder, gate):
         assert all(call.result(20).outputs for call in waiting)
 
 
+class Ends:
+    """Counts calls that are over."""
+
+    def __init__(self):
+        self.over = threading.Semaphore(0)
+
+    def began(self):
+        pass
+
+    def ended(self, _request, _code, _seconds):
+        self.over.release()
+
+
 def test_a_call_is_not_run_after_its_deadline(folder, gate):
-    with serving(folder, threads=1) as (_, engine, client):
+    ends = Ends()
+    with serving(folder, threads=1, observer=ends) as (_, engine, client):
         first = client.prediction.Predict.future(predict_request(1, "waits"))
         assert gate.entered.acquire(timeout=10)
         assert refusal(client.prediction.Predict, predict_request(), timeout=0.5)[0] == "DEADLINE_EXCEEDED"
+        assert ends.over.acquire(timeout=10)
         late = client.prediction.Predict.future(predict_request())
         gate.may_go.set()
         assert first.result(10).outputs

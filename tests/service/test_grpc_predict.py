@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from service.engine.protos import load_protos
+from service.engine.signature import Signature, TensorSpec
 from service.engine.tensor_protos import decode_tensor, encode_tensor
+from service.errors import InvalidPayload
+from service.protocols.grpc_inputs import decode_inputs
 from tests.service.grpc_fleet import SIGNATURES, make, refusal, serving
 
 MEBIBYTE = 2**20
@@ -204,16 +207,14 @@ def test_shapes_are_for_the_graph_to_judge(client):
     assert outputs["y"].tolist() == [2, 4, 10]
 
 
-def test_inputs_with_a_default_may_be_missing(client):
-    inputs = {"x": np.array([1, 2], np.float32)}
-    response = client.prediction.Predict(predict_request(inputs, signature="default"))
-    assert outputs_of(response)["y"].tolist() == [3, 6]
-    response = client.prediction.Predict(
-        predict_request(inputs | {"scale": np.array(2, np.float32)}, signature="default")
-    )
-    assert outputs_of(response)["y"].tolist() == [2, 4]
-    request = predict_request({"scale": np.array(2, np.float32)}, signature="default")
-    assert refusal(client.prediction.Predict, request)[1].endswith("Sent extra: {}. Missing but required: {x}.")
+def test_inputs_with_a_default_may_be_missing():
+    specs = [TensorSpec("x", "DT_FLOAT", (-1,)), TensorSpec("scale", "DT_FLOAT", (), has_default=True)]
+    signature = Signature({spec.name: spec for spec in specs}, {})
+    x, scale = np.array([1, 2], np.float32), np.array(2, np.float32)
+    for inputs in ({"x": x}, {"x": x, "scale": scale}):
+        assert set(decode_inputs(predict_request(inputs).inputs, signature, MEBIBYTE)) == set(inputs)
+    with pytest.raises(InvalidPayload, match=r"Sent extra: {}. Missing but required: {x}."):
+        decode_inputs(predict_request({"scale": scale}).inputs, signature, MEBIBYTE)
 
 
 def test_strings_with_an_axis_too_many_are_tried_without_it(client):

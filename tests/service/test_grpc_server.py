@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from service.engine.tensor_protos import encode_tensor
 from service.errors import InvalidSettings
 from service.protocols.grpc_server import create_server
 from service.settings import Settings
+from tests.programs import require_programs
 from tests.service.fake_engine import fake_repository
 from tests.service.grpc_fleet import Client, GrpcModel, make, refusal, serving
 
@@ -166,8 +166,7 @@ def test_a_taken_port_is_an_error(folder):
 
 @pytest.fixture
 def certificate(tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    require_programs("openssl")
     paths = tmp_path / "tls.crt", tmp_path / "tls.key"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=DNS:localhost", "-out", str(paths[0]), "-keyout", str(paths[1])]

@@ -86,6 +86,7 @@ WRONG = {
     "Keras in the repository": ("model.keras", "model.keras", "is no SavedModel; export it"),
     "empty version": ("m/1/variables/variables.index", "m/1", "holds no saved_model.pb; it is looked at again"),
     "no version": ("m/logs/events", "m", "holds no version; expected {models}/m/1/saved_model.pb"),
+    "file as a version": ("m/7", "m/7", "is no folder"),
     "foreign file": ("weights.bin", "weights.bin", "is no folder; expected one with a version"),
     "colon": ("a:b/1/saved_model.pb", "a:b", "cannot be reached by any path; rename it"),
     "new line": ("a\nb/1/saved_model.pb", "a\\nb", "cannot be reached by any path; rename it"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.app import create_app
-from service.engine.loaded_model import SavedModelLoader
+from service.engine.loader import SavedModelLoader
 from service.settings import Settings
 from tests.service.fake_engine import fake_repository
 

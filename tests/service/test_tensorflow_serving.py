@@ -571,3 +571,9 @@ def test_other_origins_get_no_leave_by_default(rest):
     answer = rest.post("/v1/models/M:predict", json={"instances": [[1, 2]]}, headers={"Origin": "http://a.b"})
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert "Access-Control-Allow-Origin" not in rest.options("/v1/models/M:predict").headers
+
+
+def test_a_context_before_many_examples_is_refused_before_it_is_copied(make_client):
+    body = {"signature_name": "regress", "context": {"a": "x" * 5000}, "examples": [{}] * 2000}
+    response = make_client(max_body_bytes=20_000).post("/v1/models/M:regress", json=body)
+    check(response, 400, "bytes of memory, and at most 40000")

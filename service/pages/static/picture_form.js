@@ -15,7 +15,8 @@ export function pictureForm(model, changed) {
   const [rows, columns] = model.input.shape;
   const limits = model.input.range ?? [0, 255];
   const seen = element("canvas", { className: "seen", width: columns, height: rows });
-  const caption = element("figcaption", { textContent: `as ${columns} × ${rows} pixels` });
+  const size = `as ${columns} × ${rows} pixels`;
+  const caption = element("figcaption", { textContent: size });
   const message = element("p", { className: "error", role: "alert", hidden: true });
   const invert = element("input", { type: "checkbox", onchange: () => sendFile() });
   const inversion = element("label", { className: "row", hidden: true }, invert, "Dark on light: invert it first");
@@ -25,6 +26,8 @@ export function pictureForm(model, changed) {
   function show(next, failure) {
     current = next;
     inversion.hidden = chosen === null;
+    // The canvas shows a photo turned by its EXIF data; a file that is sent as it is reaches the model unturned.
+    caption.textContent = chosen && !invert.checked ? `${size}; the model does not apply EXIF orientation` : size;
     message.hidden = !failure;
     message.textContent = failure ?? "";
     changed();
