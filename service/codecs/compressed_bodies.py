@@ -21,6 +21,11 @@ WORTHWHILE_BYTES = 1024
 FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES = 2**10, 2**20
 
 
+def is_identity(coding: str) -> bool:
+    """Whether a value of Content-Encoding leaves a body as it is."""
+    return coding.strip().lower() in ("", "identity")
+
+
 def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
     """Undoes a content coding.
 
@@ -33,9 +38,9 @@ def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
         InvalidPayload: the coding is not supported, or the body not of that coding.
         PayloadTooLarge: there are more bytes in it.
     """
-    coding = coding.strip().lower()
-    if coding in ("", "identity"):
+    if is_identity(coding):
         return body
+    coding = coding.strip().lower()
     if coding not in WINDOWS:
         raise InvalidPayload(f"Content-Encoding '{coding[:64]}' is not supported. Supported: gzip, deflate")
     parts: list[bytes] = []

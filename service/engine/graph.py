@@ -110,7 +110,7 @@ class Graph:
         """Which operations this server cannot run, in a sentence; "" where it can run all."""
         used = {node.op for node in nodes}.difference(self.functions, REPLACED)
         known = read_operations()
-        missing = sorted(name for name in used if name not in known or not has_kernel(name))
+        missing = sorted(name for name in used if name in PYTHON or name not in known or not has_kernel(name))
         if not missing:
             return ""
         hint = (

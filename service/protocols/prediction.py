@@ -9,7 +9,7 @@ import gevent
 from gunicorn.http.errors import NoMoreData
 
 from service.body_budget import FREE_BYTES, Share
-from service.codecs.compressed_bodies import decompress
+from service.codecs.compressed_bodies import decompress, is_identity
 from service.engine.interface import Arrays
 from service.engine.repository import Model, Repository
 from service.errors import InvalidPayload, PayloadTooLarge, RequestTimeout
@@ -60,8 +60,8 @@ def read_body() -> bytes:
     share, large = context.share, context.share.large_bytes
     if len(body) > large:
         share.enter()
-    coding = context.environ.get("HTTP_CONTENT_ENCODING")
-    if not coding:
+    coding = context.environ.get("HTTP_CONTENT_ENCODING", "")
+    if is_identity(coding):
         return body
     try:
         content = decompress(body, coding, min(large, context.settings.max_body_bytes))

@@ -14,6 +14,7 @@ from service.codecs.json_size import (
     TEXT_BYTES,
     VALUE_BYTES,
 )
+from tests.end_to_end.service import command_line, wait_for
 from tests.end_to_end.service import service as run_service
 
 MIB = 2**20
@@ -64,6 +65,8 @@ def service(models):
     """The address of a service, and the number of the process that started all others."""
     limits = {"max_body_bytes": MOST_BODY_BYTES, "timeout_seconds": 300, "queue_rows": 2**31}
     with run_service(models, workers=1, **limits) as running:
+        # The process that has examined the model ends by itself, and must not do so while memory is counted.
+        wait_for(lambda: not any("examiner" in line for line in map(command_line, running.pids())), "its end")
         yield running.address, running.pid
 
 

@@ -115,7 +115,7 @@ class Service:
         return found
 
     def engine(self):
-        [process] = self.children("service.engine")
+        [process] = self.children("service.engine\0")
         return process
 
     def workers(self):
@@ -233,7 +233,7 @@ def test_the_workers_outlive_the_engine_which_is_started_again(service):
     with questions(service) as answers:
         dead = service.engine()
         os.kill(dead, signal.SIGKILL)
-        wait_for(lambda: service.children("service.engine") not in ([], [dead]) and service.is_ready(), seconds=30)
+        wait_for(lambda: service.children("service.engine\0") not in ([], [dead]) and service.is_ready(), seconds=30)
         before = len(answers)
         wait_for(lambda: len(answers) > before + 10, seconds=20)
     assert {answer.status_code for answer in answers} <= {200, 503}
