@@ -18,6 +18,7 @@ from tests.end_to_end.service import command_line, wait_for
 from tests.end_to_end.service import service as run_service
 
 MIB = 2**20
+EXAMINER = "service.engine.examiner"
 MOST_BODY_BYTES = 16 * MIB
 # What a repeated piece is estimated to take beside its text.
 COMMA, LIST, OBJECT, STRING = VALUE_BYTES, LIST_BYTES, OBJECT_BYTES, STRING_BYTES
@@ -66,7 +67,7 @@ def service(models):
     limits = {"max_body_bytes": MOST_BODY_BYTES, "timeout_seconds": 300, "queue_rows": 2**31}
     with run_service(models, workers=1, **limits) as running:
         # The process that has examined the model ends by itself, and must not do so while memory is counted.
-        wait_for(lambda: not any("examiner" in line for line in map(command_line, running.pids())), "its end")
+        wait_for(lambda: not any(EXAMINER in line for line in map(command_line, running.pids())), "its end")
         yield running.address, running.pid
 
 
