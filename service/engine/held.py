@@ -91,7 +91,7 @@ class HeldVersion:
             self.name,
             self.number,
             AVAILABLE,
-            "",
+            model.warning,
             model.signatures,
             self.description,
             self.loaded_at,

@@ -41,7 +41,7 @@ class Version:
     Attributes:
         name, number: which one.
         state: START, LOADING, AVAILABLE, UNLOADING or END.
-        error: why it could not be loaded, or "".
+        error: why it could not be loaded, or what else is wrong with it, or "".
         signatures: by name; empty until it is AVAILABLE.
         description: what its `model.json` says.
         loaded_at: when it became AVAILABLE, in seconds since 1970, or 0.
@@ -56,6 +56,11 @@ class Version:
     description: Description = field(default_factory=dict)
     loaded_at: float = 0.0
     batching: Mapping[str, BatchingState] = field(default_factory=dict)
+
+    @property
+    def error_code(self) -> str:
+        """TensorFlow Serving's name of the version's status; one that can be called is OK, whatever there is to say."""
+        return "UNKNOWN" if self.error and self.state != AVAILABLE else "OK"
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,8 @@ class IsolatedLoader:
             self._loading.pop(thread, None)
             self._journal.end(entry)
         self._examined.note(name, number, files, examination)
+        if casualty := self._casualties.find(name, number):
+            model.warning = f"It has ended the process that ran it: {casualty.reason}"
         return model
 
     def _examine(self, path: Path, name: str, number: int) -> Examination:

@@ -51,6 +51,7 @@ class LoadedModel:
     Attributes:
         signatures: those that can be called, by name.
         batching: see `Model`; the loader sets it.
+        warning: see `Model`.
         is_stuck: whether a call of the loader's never ended, which uses the memory still.
 
     Raises:
@@ -61,6 +62,7 @@ class LoadedModel:
     def __init__(self, path: Path, definition: Any, threads: int, max_answer_bytes: int = MOST_BYTES) -> None:
         self.batching: Mapping[str, BatchingState] = {}
         self.is_stuck = False
+        self.warning = ""
         self._max_answer_bytes = max_answer_bytes
         self._library = load_library()
         self._graph: int = self._library.TF_NewGraph()

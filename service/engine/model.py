@@ -21,10 +21,12 @@ class Model(Protocol):
     Attributes:
         signatures: by name.
         batching: by signature, whether rows of several requests may share a call, as far as the model is concerned.
+        warning: what its status says although it can be called, or "".
     """
 
     signatures: Mapping[str, Signature]
     batching: Mapping[str, BatchingState]
+    warning: str
 
     def call(self, signature: str, inputs: Arrays, outputs: Sequence[str] = ()) -> Arrays:
         """Runs a signature.

@@ -217,5 +217,5 @@ def describe_state(version: Version) -> dict[str, Any]:
     return ({"batching": batching} if batching else {}) | {
         "version": str(version.number),
         "state": version.state,
-        "status": {"error_code": "UNKNOWN" if version.error else "OK", "error_message": version.error},
+        "status": {"error_code": version.error_code, "error_message": version.error},
     }

@@ -17,7 +17,6 @@ from service.protocols.grpc_model_specs import version_choice
 
 SERVICE = "tensorflow.serving.ModelService"
 PLATFORM = "tensorflow"
-UNKNOWN = "UNKNOWN"
 # What a new configuration may take beyond the loading, for versions that end.
 UNLOAD_SECONDS = 100
 
@@ -73,7 +72,7 @@ class Models:
             entry = response.model_version_status.add()
             entry.version = version.number
             entry.state = self._status.ModelVersionStatus.State.Value(version.state)
-            entry.status.error_code = codes.Value(UNKNOWN if version.error else "OK")
+            entry.status.error_code = codes.Value(version.error_code)
             entry.status.error_message = version.error
         return response
 

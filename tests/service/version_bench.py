@@ -14,6 +14,7 @@ class FakeModel:
 
     signatures = {}  # noqa: RUF012
     batching = {}  # noqa: RUF012
+    warning = ""
 
     def __init__(self, path: Path, name: str, number: int) -> None:
         self.key = (name, number)
