@@ -155,7 +155,6 @@ class Share:
 
     def hold_answer(self, count: int) -> None:
         """Counts an answer that is about to be sent."""
-        self._spent, self._moved = 0.0, 0
         self._budget.add(self, count)
 
     def enter(self) -> None:
@@ -197,7 +196,10 @@ class Share:
         return was_much
 
     def wait_for_client(self) -> None:
-        """The client is waited for from now on."""
+        """The client is waited for from now on, for a piece of its body or until it takes one of its answer."""
+        if not self.is_reading:
+            # Each piece counts for itself: the first ones go into the system's buffers, whatever the client does.
+            self._spent, self._moved = 0.0, 0
         self._began = time.monotonic()
 
     def note_moved(self, count: int) -> None:

@@ -75,6 +75,8 @@ def test_a_slow_client_gives_way_to_one_that_waits(monkeypatch, is_reading):
             slow.reserve(1000)
         else:
             slow.hold_answer(1000)
+            slow.wait_for_client()
+            slow.note_moved(2**30)
         slow.wait_for_client()
 
         def serve():
