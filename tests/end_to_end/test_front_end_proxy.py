@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -47,10 +48,10 @@ def service(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def proxy(service, tmp_path_factory):
+def proxy(service):
     """The port of nginx."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
-    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="nginx-")), free_port()
     document = (ROOT / "docs" / "how-to" / "buffering-proxy.md").read_text()
     [text] = re.findall(r"```nginx\n(.*?)```", document, re.DOTALL)
     assert text.count("listen 80;") == 1
@@ -61,8 +62,7 @@ def proxy(service, tmp_path_factory):
     (folder / "kiln.conf").write_text(text)
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
     # nginx gives up being root for its worker, which has to read and write here.
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)
+    folder.chmod(0o755)
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf")])
     try:
         deadline = time.monotonic() + 30
@@ -75,6 +75,7 @@ def proxy(service, tmp_path_factory):
     finally:
         process.terminate()
         process.wait(30)
+        shutil.rmtree(folder)
 
 
 def predict(port, row=ROW):

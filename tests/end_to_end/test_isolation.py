@@ -6,7 +6,9 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -317,8 +319,15 @@ def fill_disk(folder, running, mounted):
             file.write(bytes(4096))
 
 
-def test_a_full_disk_stops_no_answer(built, tmp_path):
-    folder = tmp_path / "small"
+@pytest.fixture
+def short_folder():
+    """A folder whose path leaves room for that of a socket, wherever pytest keeps its own."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_a_full_disk_stops_no_answer(built, short_folder):
+    folder = short_folder / "small"
     with small_disk(folder) as mounted, small_service(built, environment={"TMPDIR": str(folder)}) as running:
         with innocent_client(running):
             fill_disk(folder, running, mounted)
@@ -334,9 +343,9 @@ def test_a_full_disk_stops_no_answer(built, tmp_path):
             assert running.predict(MODEL, {"instances": [4.0]}) == [8.0]
 
 
-def test_two_services_share_no_file(built, tmp_path):
+def test_two_services_share_no_file(built, short_folder):
     """Both have one TMPDIR; one that ends, even by force, takes nothing away from the other."""
-    shared = {"TMPDIR": str(tmp_path)}
+    shared = {"TMPDIR": str(short_folder)}
     with small_service(built, environment=shared) as first:
         with small_service(built, environment=shared) as second:
             assert second.predict(MODEL, {"instances": [4.0]}) == [8.0]
