@@ -33,7 +33,8 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
     except InvalidSettings as error:
         return refuse(str(error))
-    for name, port in (("KILN_PORT", settings.port), ("KILN_ADMIN_PORT", settings.admin_port)):
+    ports = {"KILN_PORT": settings.port, "KILN_ADMIN_PORT": settings.admin_port, "KILN_GRPC_PORT": settings.grpc_port}
+    for name, port in ports.items():
         obstacle = check_port(settings.host, port, name) if port else ""
         if obstacle:
             return refuse(obstacle)

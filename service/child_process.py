@@ -33,7 +33,8 @@ class Child:
     def start(self) -> None:
         """Starts the process."""
         self.started = time.monotonic()
-        self.process = subprocess.Popen(self.command)
+        # In a group of its own: Ctrl-C is for the first process, which ends the others in order.
+        self.process = subprocess.Popen(self.command, process_group=0)
 
     def has_ended(self, status: int | None = None) -> bool:
         """Whether it was started and has ended; with a status, whether with that one."""

@@ -19,18 +19,21 @@ FAILED = 70  # EX_SOFTWARE of sysexits.h
 PARENT_VARIABLE = "SERVICE_SUPERVISOR_PID"
 
 
-def end_with_parent() -> None:
-    """Ends this process (SIGTERM) when the service's first process does, however that ends; on Linux only.
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Ends this process when the service's first process does, however that ends; on Linux only.
 
     To be called first of all, by a process that the first process has started.
+
+    Args:
+        number: the signal; SIGKILL ends a process too that was stopped.
     """
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     parent = os.environ.get(PARENT_VARIABLE)
     if parent and os.getppid() != int(parent):
         # It had ended already, of which the kernel tells nobody.
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 
 def allow_many_files() -> None:

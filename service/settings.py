@@ -239,6 +239,12 @@ def check_combinations(settings: Settings) -> None:
             f"KILN_GRPC_TLS_{present.upper()} is set without KILN_GRPC_TLS_{missing.upper()}. Set both for TLS, or "
             "neither for plain gRPC."
         )
+    ports = [port for port in (settings.port, settings.admin_port, settings.grpc_port) if port]
+    if len(ports) > len(set(ports)):
+        raise InvalidSettings(
+            f"KILN_PORT={settings.port}, KILN_ADMIN_PORT={settings.admin_port} and KILN_GRPC_PORT={settings.grpc_port} "
+            "must differ. Set each to a port of its own."
+        )
     if settings.tensorflow_serving and not settings.models:
         raise InvalidSettings(
             "KILN_TENSORFLOW_SERVING is set without KILN_MODELS. TensorFlow Serving does not say which models it has: "

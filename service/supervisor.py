@@ -39,9 +39,11 @@ RESTARTING = "The engine is being started again."
 # A child that lived longer than this is started again at once; one that dies sooner waits, each time twice as long.
 SETTLED_SECONDS = 10.0
 TICK_SECONDS = 0.2
-# An engine that gives no sign of life for so long, during as many looks, is replaced.
+# An engine that gives no sign of life for so long, in as many looks, is replaced. One that has yet to give its first
+# has more time: a busy machine may take long to start it.
 STUCK_SECONDS = 10.0
 STUCK_LOOKS = 25
+START_SECONDS = 120.0
 # The status of an engine whose settings name what is not there, or cannot be read.
 REFUSED = 2
 # Beyond KILN_GRACEFUL_TIMEOUT_SECONDS, for what is left to do after the last answer.
@@ -84,6 +86,7 @@ class Supervisor:
         for shared in (Journal, Casualties, Demand):
             shared(self.folder)
         (self.folder / LOCK).touch()
+        self._started_at = 0.0
         self._silent_looks = 0
         self._memory_kills = count_memory_kills()
         self._reader, self._writer = socket.socketpair()
@@ -143,7 +146,9 @@ class Supervisor:
 
         As many looks as seconds must find it silent: where all processes were stopped for a while, it is not its fault.
         """
-        is_silent = self._heartbeat.age() > STUCK_SECONDS and not self.engine.has_ended()
+        has_begun = self._heartbeat.last() != self._started_at
+        most = STUCK_SECONDS if has_begun else START_SECONDS
+        is_silent = self._heartbeat.age() > most and not self.engine.has_ended()
         self._silent_looks = self._silent_looks + 1 if is_silent else 0
         if self._silent_looks >= STUCK_LOOKS and self.engine.process is not None:
             logger.error("Process 'engine' has not responded for %.0f s and is killed", self._heartbeat.age())
@@ -162,6 +167,7 @@ class Supervisor:
         if child.process is None and now >= child.start_at:
             if child is self.engine:
                 self._heartbeat.beat()
+                self._started_at = self._heartbeat.last()
                 self._memory_kills = count_memory_kills()
             with Attempt() as attempt:
                 child.start()

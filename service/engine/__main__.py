@@ -36,7 +36,7 @@ def main() -> int:
     Returns:
         0 after SIGTERM, 2 where it cannot start.
     """
-    end_with_parent()
+    end_with_parent(signal.SIGKILL)
     prefer_throughput()
     be_killed_first(TO_BE_KILLED)
     stop = threading.Event()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from service.engine.row_operations import Scope, find_connection
 from service.engine.tensorflow_library import has_kernel, read_operations
 
 # Operations that TensorFlow calls stateful, or that take a resource, and that change nothing an answer depends on.
@@ -69,15 +70,26 @@ class Graph:
 
     def _within(self, nodes: Iterable[Any]) -> Iterator[Any]:
         """The nodes of all functions that nodes call, directly or not."""
+        for function in self._functions_within(nodes):
+            yield from function.node_def
+
+    def _functions_within(self, nodes: Iterable[Any]) -> Iterator[Any]:
+        """The functions that nodes call, directly or not."""
         seen: set[str] = set()
         waiting = [name for node in nodes for name in self.called(node)]
         while waiting:
             name = waiting.pop()
             if name not in seen:
                 seen.add(name)
-                for node in self.functions[name].node_def:
-                    yield node
-                    waiting += self.called(node)
+                yield self.functions[name]
+                waiting += [each for node in self.functions[name].node_def for each in self.called(node)]
+
+    def scopes(self, nodes: Sequence[Any]) -> Iterator[Scope]:
+        """The graph itself and each function, as far as `reach` has found their nodes."""
+        top = [node for node in nodes if self._nodes.get(node.name) is node]
+        yield Scope(top)
+        for function in self._functions_within(top):
+            yield Scope(function.node_def, {each.name: each.type for each in function.signature.input_arg})
 
     def called(self, node: Any) -> list[str]:
         """The functions of the graph's library that a node calls."""
@@ -140,7 +152,8 @@ class Graph:
                 return f"how many rows its graph works on depends on their values ({node.op})"
             if self._branches(node):
                 return f"what its graph does depends on values ({node.op})"
-        return ""
+        connection = find_connection(self.scopes(nodes), self.functions)
+        return f"its graph has operations that may connect rows ({connection})" if connection else ""
 
     def _branches(self, node: Any) -> bool:
         if node.op in BRANCHES:

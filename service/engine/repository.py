@@ -128,7 +128,7 @@ class Repository:
 
     def describe_silence(self) -> str:
         """That the engine does not respond, in a sentence; "" where it does, or is being started."""
-        seconds = self.engine.silent_seconds()
+        seconds = 0.0 if self.engine.catalog().starting else self.engine.silent_seconds()
         return f"The engine has not responded for {seconds:.0f} s." if seconds > SILENT_SECONDS else ""
 
 

@@ -141,6 +141,27 @@ function(
     FLOATS,
 )
 
+
+# Rows that touch one another at values only that no probe thinks of.
+def genres(text: tf.Tensor) -> tf.Tensor:
+    padded = tf.strings.split(text, "|").to_tensor("")
+    return tf.reduce_mean(tf.cast(tf.strings.to_hash_bucket_fast(padded, 50), tf.float32), 1)
+
+
+function("genres", lambda text: {"y": genres(text)}, TEXTS)
+function(
+    "separated",
+    lambda x: {"y": tf.reduce_sum(x[:, : tf.reduce_max(tf.argmax(tf.cast(x == 1e4, tf.int32), 1)) + 1], 1)},
+    ROWS,
+)
+function("ages", lambda ids: {"y": (tf.reduce_max(ids) - ids) // 86400}, NUMBERS)
+function("brightest", lambda x: {"y": x / tf.maximum(tf.reduce_max(x), 3e6)}, ROWS)
+function(
+    "filled", lambda x: {"y": tf.where(x < -5e6, tf.reduce_mean(tf.where(x < -5e6, tf.zeros_like(x), x), 0), x)}, ROWS
+)
+function("flagged", lambda x: {"y": tf.where(tf.reduce_any(x == -999.0), tf.zeros_like(x), x * 2)}, FLOATS)
+function("late", lambda ids: {"y": ids + tf.cast(tf.reduce_max(ids) > 10**6, tf.int32)}, NUMBERS)
+
 # Independent rows.
 function("linear", lambda w, x: {"y": tf.sin(x) @ w}, ROWS, w=lambda: tf.Variable(tf.ones([4, 2])))
 function("softmax_of_row", lambda x: {"p": tf.nn.softmax(x), "class": tf.argmax(x, 1)}, ROWS)
