@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from service.engine.row_operations import Scope, find_connection
+from service.engine.row_operations import Given, Scope, Shape, find_connection, has_rows_first, read_shapes
 from service.engine.tensorflow_library import has_kernel, read_operations
 
 # Operations that TensorFlow calls stateful, or that take a resource, and that change nothing an answer depends on.
@@ -87,9 +87,19 @@ class Graph:
     def scopes(self, nodes: Sequence[Any]) -> Iterator[Scope]:
         """The graph itself and each function, as far as `reach` has found their nodes."""
         top = [node for node in nodes if self._nodes.get(node.name) is node]
-        yield Scope(top)
+        reached = {node.name for node in top}
+        fed = {
+            name: Given(0, next(filter(has_rows_first, read_shapes(node.attr)), None))
+            for name, node in self._nodes.items()
+            if name not in reached
+        }
+        yield Scope(top, fed)
         for function in self._functions_within(top):
-            yield Scope(function.node_def, {each.name: each.type for each in function.signature.input_arg})
+            given = {
+                argument.name: Given(argument.type, argument_shape(function, place))
+                for place, argument in enumerate(function.signature.input_arg)
+            }
+            yield Scope(function.node_def, given, list(function.ret.values()))
 
     def called(self, node: Any) -> list[str]:
         """The functions of the graph's library that a node calls."""
@@ -161,6 +171,12 @@ class Graph:
         if node.op in LOOPS:
             return not self.only_counts(node.attr["cond"].func.name)
         return node.op in SWITCHES
+
+
+def argument_shape(function: Any, place: int) -> Shape:
+    """The shape that a function records of an argument."""
+    shapes = read_shapes(function.arg_attr[place].attr) if place in function.arg_attr else []
+    return shapes[0] if shapes else None
 
 
 def normalize(tensor: str) -> str:

@@ -3,9 +3,15 @@
 A probe cannot show what depends on values that it does not try. So a signature is only probed where every operation
 that sees rows is one that cannot connect them along the first axis: element by element, or along other axes that are
 constants of the graph. Whatever is not listed here, or not constant, may connect them.
+
+Every value that depends on rows must have the rows along its first axis, and no other axis of theirs: the shapes that
+the graph records (`_output_shapes`) must begin with an axis of any size, values that meet must have as many axes, and
+the number of rows must not be a value that functions pass on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from service.engine.tensor_protos import decode_tensor
@@ -16,7 +22,7 @@ ELEMENTWISE = frozenset({
     "Floor", "FloorDiv", "FloorMod", "Greater", "GreaterEqual", "Identity", "IdentityN", "Inv", "IsFinite", "IsInf",
     "IsNan", "LeakyRelu", "Less", "LessEqual", "Log", "Log1p", "LogicalAnd", "LogicalNot", "LogicalOr",
     "LookupTableFind", "LookupTableFindV2", "Maximum", "Minimum", "Mod", "Mul", "MulNoNan", "Neg", "NotEqual",
-    "OneHot", "OnesLike", "Pow", "PreventGradient", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rint", "Round",
+    "OnesLike", "Pow", "PreventGradient", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rint", "Round",
     "Rsqrt", "Select", "SelectV2", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Snapshot", "Softplus", "Softsign",
     "Sqrt", "Square", "SquaredDifference", "StaticRegexReplace", "StopGradient", "StringLength", "StringLower",
     "StringStrip", "StringToHashBucket", "StringToHashBucketFast", "StringToHashBucketStrong", "StringToNumber",
@@ -25,7 +31,7 @@ ELEMENTWISE = frozenset({
 # These see rows, and keep each in its place: along the last axis, or over windows within a row.
 WITHIN_ROWS = frozenset({
     "AvgPool", "AvgPool3D", "LRN", "LogSoftmax", "MaxPool", "MaxPool3D", "MaxPoolV2", "ResizeArea", "ResizeBicubic",
-    "ResizeBilinear", "ResizeNearestNeighbor", "ResourceGather", "Softmax",
+    "ResizeBilinear", "ResizeNearestNeighbor", "Softmax",
 })  # fmt: skip
 # Calls of functions, whose nodes are looked at for themselves, and what computes nothing.
 PASSING = frozenset({
@@ -36,7 +42,36 @@ CONSTANTS = frozenset({"Const", "HashTable", "HashTableV2", "VarHandleOp", "Vari
 SHAPES = frozenset({"Rank", "Shape", "ShapeN", "Size"})
 REDUCTIONS = frozenset({"All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum"})
 CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 RESOURCE = 20
+
+# Sizes of the axes, -1 for any; None where the graph does not say.
+Shape = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value that comes from outside: an argument of a function, or a request's input.
+
+    Attributes:
+        type: a number of `DataType`.
+        shape: see `Shape`.
+    """
+
+    type: int
+    shape: Shape
+
+
+def read_shapes(attributes: Mapping[str, Any]) -> list[Shape]:
+    """The shapes that a graph records of a node's outputs, or of an argument."""
+    recorded = attributes.get("_output_shapes")
+    shapes = () if recorded is None else recorded.list.shape
+    return [None if shape.unknown_rank else tuple(axis.size for axis in shape.dim) for shape in shapes]
+
+
+def has_rows_first(shape: Shape) -> bool:
+    """Whether the first axis is one of any size."""
+    return shape is not None and shape[:1] == (-1,)
 
 
 class Scope:
@@ -44,12 +79,14 @@ class Scope:
 
     Args:
         nodes: all that are needed.
-        arguments: types of a function's arguments, by name.
+        given: what comes from outside, by name.
+        results: the tensors that a function gives.
     """
 
-    def __init__(self, nodes: Iterable[Any], arguments: Mapping[str, int] | None = None) -> None:
+    def __init__(self, nodes: Iterable[Any], given: Mapping[str, Given], results: Sequence[str] = ()) -> None:
         self.nodes = {node.name: node for node in nodes}
-        self._arguments = arguments or {}
+        self.results = results
+        self._given = given
         self._constant: dict[str, bool] = {}
         self._shapes: dict[str, bool] = {}
 
@@ -57,12 +94,29 @@ class Scope:
         """The node that gives a tensor, or None for an argument."""
         return self.nodes.get(tensor.removeprefix("^").split(":")[0])
 
+    def shape(self, tensor: str) -> Shape:
+        """The shape of a tensor."""
+        name, _, place = tensor.partition(":")
+        node = self.nodes.get(name)
+        if node is None:
+            return self._given.get(name, Given(0, None)).shape
+        # In a function `node:output:0`, where each of the operations here has one list of outputs.
+        number = int(place.rpartition(":")[2] or 0)
+        shapes = read_shapes(node.attr)
+        return shapes[number] if number < len(shapes) else None
+
+    def row_shapes(self, tensors: Iterable[str]) -> list[Shape]:
+        """The shapes of the tensors that are not constant."""
+        return [self.shape(tensor) for tensor in tensors if not self.is_constant(tensor)]
+
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor is the same for all requests: made of constants and variables only."""
         name = tensor.removeprefix("^").split(":")[0]
         node = self.nodes.get(name)
         if node is None:
-            return self._arguments.get(name) == RESOURCE
+            # What depends on rows has any number of them; see `find_connection`.
+            given = self._given.get(name, Given(0, None))
+            return given.type == RESOURCE or (given.shape is not None and not has_rows_first(given.shape))
         if name not in self._constant:
             self._constant[name] = False  # a loop of nodes is none
             inputs = data_inputs(node)
@@ -101,23 +155,35 @@ def data_inputs(node: Any) -> list[str]:
 def find_connection(scopes: Iterable[Scope], functions: Mapping[str, Any]) -> str:
     """The first operation that may connect rows, or ""."""
     for scope in scopes:
+        for result in filter(scope.is_shape, scope.results):
+            return str(scope.nodes[result.split(":")[0]].op)
         for node in scope.nodes.values():
-            if scope.is_constant(node.name) or scope.is_shape(node.name) or node.op in functions or node.op in PASSING:
+            if scope.is_constant(node.name) or scope.is_shape(node.name):
                 continue
-            if not keeps_rows_apart(scope, node):
+            if node.op in functions or node.op in CALLS:
+                keeps_apart = not any(map(scope.is_shape, data_inputs(node)))
+            else:
+                keeps_apart = node.op in PASSING or keeps_rows_apart(scope, node)
+            if not keeps_apart:
                 return str(node.op)
     return ""
 
 
 def keeps_rows_apart(scope: Scope, node: Any) -> bool:
     """Whether a node whose inputs have rows along their first axis gives a row for each of them, and from it alone."""
-    inputs, attributes = data_inputs(node), node.attr
+    inputs, attributes, outputs = data_inputs(node), node.attr, read_shapes(node.attr)
+    if not outputs or not has_rows_first(outputs[0]):
+        return False
     if node.op == "Reshape":
-        return is_row_shape(scope, inputs[1])
+        return keeps_row_count(scope, inputs)
     if any(map(scope.is_shape, inputs)):
         return False
-    if node.op in ELEMENTWISE or node.op in WITHIN_ROWS:
-        return True
+    if node.op in ELEMENTWISE:
+        return have_same_rank([*scope.row_shapes(inputs), *outputs])
+    if node.op in WITHIN_ROWS:
+        return all(has_rows_first(shape) and len(shape or ()) > 1 for shape in outputs)
+    if node.op == "OneHot":
+        return "axis" not in attributes or attributes["axis"].i != 0
     if node.op in REDUCTIONS or node.op == "ExpandDims":
         return are_within_rows(scope.values(inputs[1]), last=node.op == "ExpandDims")
     if node.op in ("ConcatV2", "Pack", "Unpack", "Split", "SplitV", "Squeeze"):
@@ -131,10 +197,20 @@ def keeps_rows_apart(scope: Scope, node: Any) -> bool:
     if node.op in CONVOLUTIONS:
         return scope.is_constant(inputs[1])
     if node.op.startswith("FusedBatchNorm"):
-        return not attributes["is_training"].b and all(map(scope.is_constant, inputs[1:]))
-    if node.op in ("Gather", "GatherV2"):
-        return scope.is_constant(inputs[0]) and not attributes["batch_dims"].i
+        # Where a graph leaves it out, it is on.
+        return (
+            "is_training" in attributes and not attributes["is_training"].b and all(map(scope.is_constant, inputs[1:]))
+        )
+    if node.op in ("Gather", "GatherV2", "ResourceGather"):
+        along_first = node.op != "GatherV2" or scope.values(inputs[2]) == [0]
+        return scope.is_constant(inputs[0]) and along_first and not attributes["batch_dims"].i
     return node.op == "Einsum" and keeps_letter(scope, attributes["equation"].s.decode(), inputs)
+
+
+def have_same_rank(shapes: Iterable[Shape]) -> bool:
+    """Whether all have as many axes, and rows along the first."""
+    ranks = {len(shape) if shape is not None and has_rows_first(shape) else 0 for shape in shapes}
+    return len(ranks) == 1 and 0 not in ranks
 
 
 def are_within_rows(axes: list[int] | None, *, last: bool = False) -> bool:
@@ -151,11 +227,19 @@ def axes_of(scope: Scope, node: Any, inputs: list[str]) -> list[int] | None:
     return scope.values(inputs[{"ConcatV2": -1, "Split": 0, "SplitV": 2}[node.op]])
 
 
-def is_row_shape(scope: Scope, shape: str) -> bool:
-    """Whether a shape is that of as many rows as there are, or of any number, each of a constant shape."""
-    sizes = scope.values(shape)
+def keeps_row_count(scope: Scope, inputs: list[str]) -> bool:
+    """Whether a value of a new shape has as many rows as before."""
+    data, shape = inputs
+    before, sizes = scope.shape(data), scope.values(shape)
     if sizes is not None:
-        return sizes[:1] == [-1] and min(sizes[1:], default=1) > 0
+        # As many rows only where each has as many values as before.
+        return (
+            before is not None
+            and has_rows_first(before)
+            and min(before[1:], default=1) > 0
+            and sizes[:1] == [-1]
+            and prod(sizes[1:]) == prod(before[1:])
+        )
     node = scope.find(shape)
     if node is None or node.op != "Pack":
         return False

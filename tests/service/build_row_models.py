@@ -162,9 +162,47 @@ function(
 function("flagged", lambda x: {"y": tf.where(tf.reduce_any(x == -999.0), tf.zeros_like(x), x * 2)}, FLOATS)
 function("late", lambda ids: {"y": ids + tf.cast(tf.reduce_max(ids) > 10**6, tf.int32)}, NUMBERS)
 
+
+# By a number of rows that functions pass on, by an axis of rows that is not the first, or the only one.
+@tf.function
+def divide_large(x: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    return tf.where(x > 1e6, x / tf.cast(number, tf.float32), x)
+
+
+@tf.function
+def count(x: tf.Tensor) -> tf.Tensor:
+    return tf.shape(x)[0]
+
+
+def add_frequencies(x: tf.Tensor) -> tf.Tensor:
+    kinds = tf.cast(tf.clip_by_value(x[:, 0] / 1e6, 0.0, 2.0), tf.int32)
+    return x + tf.where(x > 1e6, tf.reduce_sum(tf.one_hot(kinds, 4, axis=0), 1), tf.zeros_like(x))
+
+
+def normalize_large(x: tf.Tensor) -> tf.Tensor:
+    ones = tf.ones([4])
+    normal, _, _ = tf.compat.v1.nn.fused_batch_norm(x[:, None, None, :], ones, ones, is_training=True)
+    return tf.where(x > 1e6, normal[:, 0, 0], x)
+
+
+def subtract_least(x: tf.Tensor) -> tf.Tensor:
+    return tf.where(x > 1e6, tf.reduce_max(x[:, None] - x, 1), x)
+
+
+function("count_passed", lambda x: {"y": divide_large(x, tf.shape(x)[0])}, ROWS)
+function("count_reshaped", lambda x: {"y": divide_large(x, tf.reshape(tf.shape(x)[0], [1, 1]))}, ROWS)
+function("count_returned", lambda x: {"y": tf.where(x > 1e6, x / tf.cast(count(x), tf.float32), x)}, ROWS)
+function("frequencies", lambda x: {"y": add_frequencies(x)}, ROWS)
+function("softmax_of_large", lambda x: {"y": tf.where(x > 1e6, tf.nn.softmax(x), x)}, FLOATS)
+function("normalized_large", lambda x: {"y": normalize_large(x)}, ROWS)
+function("subtracted_least", lambda x: {"y": subtract_least(x)}, FLOATS)
+
 # Independent rows.
 function("linear", lambda w, x: {"y": tf.sin(x) @ w}, ROWS, w=lambda: tf.Variable(tf.ones([4, 2])))
 function("softmax_of_row", lambda x: {"p": tf.nn.softmax(x), "class": tf.argmax(x, 1)}, ROWS)
+function("in_functions", lambda x: {"y": divide_large(x, tf.constant(2))}, ROWS)
+function("one_hot", lambda ids: {"y": tf.one_hot(ids, 4) * 2}, NUMBERS)
+function("always_zero", lambda x: {"y": tf.zeros_like(x)}, ROWS)
 function("any_width", lambda x: {"y": tf.reduce_mean(x, 1)}, tf.TensorSpec([None, None], tf.float32, name="x"))
 function("two_inputs", lambda a, b: {"y": a * 2 + tf.cast(b, tf.float32)[:, None]},
          ROWS, NUMBERS)  # fmt: skip

@@ -23,10 +23,15 @@ ROOT = Path(__file__).parent.parent.parent
 # The models of `build_row_models.py`.
 INDEPENDENT = [
     "linear", "softmax_of_row", "any_width", "two_inputs", "embedding", "upper", "half", "bfloat16", "flags", "pixels",
-    "lookup", "dense", "convolution", "tensorflow_1",
+    "lookup", "dense", "convolution", "tensorflow_1", "in_functions", "one_hot",
 ]  # fmt: skip
 # Independent too, but by operations of which that cannot be told: loops, shapes that are computed, ragged rows.
-UNTOLD = ["per_row", "checked", "lstm", "embedded", "convolution_1d", "text_fixed_length"]
+UNTOLD = ["per_row", "checked", "lstm", "embedded", "convolution_1d", "text_fixed_length", "always_zero"]
+# These depend on one another only where values are larger than any that a probe tries.
+LARGE = [
+    "count_passed", "count_reshaped", "count_returned", "frequencies", "softmax_of_large", "subtracted_least",
+    "normalized_large",
+]  # fmt: skip
 DEPENDENT = [
     "softmax", "centred", "faintly_centred", "normed", "summed", "sorted_rows", "ranks", "reversed_rows",
     "rolled", "minus_first", "differences", "distances", "attention", "whitened", "best", "flipped_sign",
@@ -37,6 +42,7 @@ DEPENDENT = [
     "two_inputs_centred", "lookup_centred", "batch_statistics",
     "text_any_length", "stateful_lstm", "tensorflow_1_loop", "tensorflow_1_counter",
     "genres", "separated", "ages", "brightest", "filled", "flagged", "late",
+    *LARGE,
 ]  # fmt: skip
 # What ends by itself takes far less, on any machine.
 SECONDS = 20.0
@@ -130,6 +136,15 @@ def test_an_answer_is_the_same_alone_and_among_other_requests(load, name):
             assert same(answered[output], alone, 1e-5), output
 
 
+@pytest.mark.parametrize("name", LARGE)
+def test_large_values_are_answered_beside_others_as_alone(load, name):
+    model = load(name)
+    width = model.signatures["serving_default"].inputs["x"].shape[1:]
+    requests = [{"x": np.full((1, *width), value, np.float32)} for value in (2e6, 3e6, 1.0)]
+    for inputs, answered in zip(requests, answer_together(model, "serving_default", requests), strict=True):
+        np.testing.assert_array_equal(answered["y"], model.call("serving_default", inputs)["y"])
+
+
 def test_a_list_of_scores_is_answered_as_tensorflow_does(load):
     answered = load("softmax").call("serving_default", {"x": np.array([1, 2, 3, 4, 5], np.float32)})
     np.testing.assert_allclose(answered["p"], [0.01165623, 0.03168492, 0.08612854, 0.23412166, 0.6364086], rtol=1e-5)
@@ -193,6 +208,11 @@ def test_an_examination_spares_later_loads_the_probe(zoo):
     model = SavedModelLoader(threads=1)(zoo / "linear" / "1", "linear", 1, Examination.from_json(told.to_json()))
     assert model.batching == told.batching
     model.close()
+
+
+def test_outputs_that_are_always_the_same_prove_nothing(load):
+    reason = "the probe of its rows found no two inputs that differ in output 'y'"
+    assert only_state(load("always_zero")) == BatchingState(False, reason)
 
 
 def test_a_probe_without_time_concludes_nothing(zoo):
