@@ -164,14 +164,13 @@ class IsolatedLoader:
         """
         self._casualties.check(name, number)
         files = take_fingerprint(path)
-        examination = self._examined.find(name, number, files)
-        if examination is None:
-            examination = self._examine(path, name, number)
+        known = self._examined.find(name, number, files)
+        examination = self._examine(path, name, number) if known is None else known
         entry = self._journal.begin((name, number, ""))
         thread = threading.get_ident()
         self._loading[thread] = Running(name, number, "loading it", time.monotonic(), self._timeout_seconds)
         try:
-            model = self._loader(path, name, number, examination)
+            model = self._loader(path, name, number, examination, is_again=known is not None)
         finally:
             self._loading.pop(thread, None)
             self._journal.end(entry)

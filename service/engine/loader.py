@@ -72,7 +72,9 @@ class SavedModelLoader:
         if op_libraries:
             load_operations(op_libraries)
 
-    def __call__(self, path: Path, name: str, version: int, examination: Examination | None = None) -> LoadedModel:
+    def __call__(
+        self, path: Path, name: str, version: int, examination: Examination | None = None, *, is_again: bool = False
+    ) -> LoadedModel:
         """Loads and warms up one version.
 
         Args:
@@ -80,9 +82,10 @@ class SavedModelLoader:
             name: the model's.
             version: its number.
             examination: what `examine` found; None: the version is examined here.
+            is_again: whether it was served by an engine that has ended, and is missed: see `warm_up`.
 
         Returns:
-            The model, whose first real request takes no longer than the next.
+            The model, warmed up.
 
         Raises:
             TensorFlowError: it cannot be loaded, or cannot run.
@@ -90,7 +93,7 @@ class SavedModelLoader:
             InvalidInput: it refuses one of the requests that it brings for warming up.
         """
         load = Loading(path, f"{name} version {version}")
-        model = load.run(self._threads, self._max_answer_bytes)
+        model = load.run(self._threads, self._max_answer_bytes, is_again=is_again)
         model.batching = (examination or load.examine(model, self._probe_seconds)).batching
         return model
 
@@ -145,13 +148,13 @@ class Loading:
         proven = read_description(path).get("independent_rows")
         self._proven = proven if isinstance(proven, list) else []
 
-    def run(self, threads: int, max_answer_bytes: int) -> LoadedModel:
+    def run(self, threads: int, max_answer_bytes: int, *, is_again: bool = False) -> LoadedModel:
         """Loads and warms up."""
         with ExitStack() as failure:
             model = LoadedModel(self._path, self._definition, threads, max_answer_bytes)
             failure.callback(model.close)
             stateless = {key for key, nodes in self._nodes.items() if not self._graph.find_state(nodes)}
-            warm_up(model, self._path, stateless, self._title)
+            warm_up(model, self._path, stateless, self._title, is_again=is_again)
             failure.pop_all()
         return model
 

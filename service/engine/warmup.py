@@ -26,14 +26,18 @@ MOST_RECORDS = 1000
 MOST_BYTES = 2**31 - 1
 
 
-def warm_up(model: Model, path: Path, stateless: Container[str], title: str) -> None:
+def warm_up(model: Model, path: Path, stateless: Container[str], title: str, *, is_again: bool = False) -> None:
     """Calls the model's signatures.
+
+    The first call of each signature takes most of a small model's load. Where the version has served before, clients
+    wait for it: of the requests that change nothing only the first is run, and another signature's first client waits.
 
     Args:
         model: to be called.
         path: the version's folder.
         stateless: the signatures whose calls change nothing.
         title: what to call the model in the log.
+        is_again: whether all of this was done before, in an engine that has ended.
 
     Raises:
         InvalidInput: the model refuses one of the requests that it brings itself.
@@ -42,9 +46,13 @@ def warm_up(model: Model, path: Path, stateless: Container[str], title: str) -> 
     """
     records = warmup_file(path)
     if records.is_file():
+        has_called = False
         for signature, inputs in islice(read_requests(records), MOST_RECORDS):
             check_request(model, signature, inputs)
-            model.call(signature, inputs)
+            changes_nothing = signature in stateless
+            if not (is_again and has_called and changes_nothing):
+                model.call(signature, inputs)
+            has_called |= changes_nothing
     elif DEFAULT_SIGNATURE in stateless:
         call_with_zeros(model, title)
 
