@@ -33,8 +33,8 @@ STATUSES = (
 )
 # When so many connections have ended, the memory that they took is given back to the system.
 MANY = 100
-# Connections that a worker accepts in a row, at the least, and the pause after them, in which the others wake up.
-IN_A_ROW, PAUSE_SECONDS = 8, 0.002
+# How long a worker that has accepted its share of connections leaves the next ones to the others.
+PAUSE_SECONDS = 0.001
 OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 
@@ -103,20 +103,21 @@ class Server(StreamServer):
         spawn: where the greenlets run.
     """
 
-    max_accept = IN_A_ROW
-
     def __init__(self, listener: Any, worker: "Worker", spawn: Pool, **_unused: Any) -> None:
         super().__init__(listener, partial(worker.handle, listener), spawn=spawn)
+        self._has_others = worker.cfg.workers > 1
         self._accepted = 0
+        if self._has_others:
+            self.max_accept = 1
 
     def do_handle(self, *args: Any) -> None:
-        """Has a connection served; after a few, the other workers have theirs."""
+        """Has a connection served; after its share, the other workers have theirs."""
         super().do_handle(*args)
         self._accepted += 1
-        if self._accepted >= self.max_accept:
+        if self._has_others and self._accepted >= self.max_accept:
             self._accepted = 0
             # Half as many again as it has: else those who come while it is busy would wait for long.
-            self.max_accept = max(IN_A_ROW, (self.pool.size - self.pool.free_count()) // 2)
+            self.max_accept = max(1, (self.pool.size - self.pool.free_count()) // 2)
             self.stop_accepting()
             gevent.spawn_later(PAUSE_SECONDS, self.go_on)
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -19,6 +20,7 @@ from tests.end_to_end.front_end import GOOD, LONG, ROW, WIDE_REQUEST, command, h
 ANSWER_SECONDS = 8
 WATCH_SECONDS = 8
 SERVICE_BYTES = 280 * 2**20
+GET = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,32 @@ def test_40_clients_that_never_read_their_answer_keep_nobody_waiting(service, id
     with clients(service, 40, WIDE_REQUEST, receive_buffer=4096):
         assert_others_are_answered(service, 12)
     assert_memory_is_back(service, idle_memory)
+
+
+def count_sockets(pid):
+    found = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(entry.readlink()).startswith("socket:")
+    return found
+
+
+def test_connections_that_come_at_once_are_shared_by_the_workers(service):
+    """One worker with all of eight busy connections would leave the others' CPUs idle."""
+    workers = service.workers()
+    before = [count_sockets(pid) for pid in workers]
+
+    def shares():
+        with clients(service, 8, GET):
+            deadline = time.monotonic() + ANSWER_SECONDS
+            while sum(found := [count_sockets(pid) for pid in workers]) < sum(before) + 8:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.01)
+            return [now - then for now, then in zip(found, before, strict=True)]
+
+    # A machine with other work may let one worker sleep for long.
+    tries = [shares() for _ in range(5)]
+    assert any(min(found) >= 8 // (2 * len(workers)) for found in tries), tries
 
 
 def test_2500_idle_connections_keep_nobody_waiting(service, idle_memory):
