@@ -191,8 +191,10 @@ def describe_file(name: str, path: Path) -> str:
     if name.endswith(KERAS):
         return f"{name} is no SavedModel; export it: keras.saving.load_model('{name}').export('MODEL/1')"
     if name in GRAPHS:
-        path = path.absolute()
-        return f"{path.parent} is the folder of one version; set KILN_MODEL_REPOSITORY to {path.parent.parent.parent}"
+        folder = path.absolute().parent
+        if is_number(folder.name):
+            return f"{folder} is the folder of one version; set KILN_MODEL_REPOSITORY to {folder.parent.parent}"
+        return f"a SavedModel needs a folder for its model and one for its version; move the files to {folder}/MODEL/1"
     return "is no folder; expected one with a version, such as MODEL/1/saved_model.pb"
 
 

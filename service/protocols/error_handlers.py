@@ -36,14 +36,18 @@ def register_error_handlers(app: Flask, max_body_bytes: int) -> None:
     @app.errorhandler(NotFound)
     @app.errorhandler(MethodNotAllowed)
     def no_route(error: HTTPException) -> Response:
-        if is_inside(request.path):
+        # The application behind KILN_ADMIN_PORT has neither models nor a description of its few paths.
+        is_whole = "pages.openapi" in app.view_functions
+        if is_whole and is_inside(request.path):
             return service_error(explain_path(request.method, request.path))
         if isinstance(error, MethodNotAllowed):
             allowed = ", ".join(sorted(error.valid_methods or ()))
             response = answer_error(f"{request.path} does not take {request.method}. Allowed: {allowed}.", 405)
             response.headers["Allow"] = allowed
             return response
-        return answer_error(f"There is nothing at {request.path[:256]}. /openapi.json describes what there is.", 404)
+        paths = sorted(rule.rule for rule in app.url_map.iter_rules())
+        what = "/openapi.json describes what there is" if is_whole else f"Paths: {', '.join(paths)}"
+        return answer_error(f"There is nothing at {request.path[:256]}. {what}.", 404)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:

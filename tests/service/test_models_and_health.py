@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from service.app import create_app
+from service.app import create_admin_app, create_app
 from service.logs import JsonFormatter, TextFormatter
 from service.settings import Settings
 from tests.service.fake_engine import fake_repository
@@ -215,3 +215,12 @@ def test_a_path_cannot_pose_as_a_line_of_the_log(client, caplog):
     [entry] = caplog.records
     assert "\n" not in JsonFormatter().format(entry)
     assert "\n" not in TextFormatter().format(entry)
+
+
+def test_where_there_are_probes_only_a_wrong_path_is_told_which(models, fake_model):
+    client = create_admin_app(Settings(), fake_repository(models, fake_model)).test_client()
+    answer = client.get("/v1/models")
+    assert answer.status_code == 404
+    assert answer.get_json() == {
+        "error": "There is nothing at /v1/models. Paths: /metrics, /v2/health/live, /v2/health/ready."
+    }

@@ -91,7 +91,7 @@ WRONG = {
     "colon": ("a:b/1/saved_model.pb", "a:b", "cannot be reached by any path; rename it"),
     "new line": ("a\nb/1/saved_model.pb", "a\\nb", "cannot be reached by any path; rename it"),
     "escape": ("a\x1b[31m/1/saved_model.pb", "a\\x1b[31m", "cannot be reached by any path; rename it"),
-    "version folder as repository": ("saved_model.pb", "saved_model.pb", "is the folder of one version; set"),
+    "files in the repository": ("saved_model.pb", "saved_model.pb", "move the files to {models}/MODEL/1"),
 }
 
 
@@ -110,6 +110,12 @@ def test_a_repository_that_is_a_models_own_folder_says_so(models):
     assert found.problems == {
         "1": f"{models}/good is the folder of one model; set KILN_MODEL_REPOSITORY to {models}",
     }
+
+
+def test_a_repository_that_is_a_versions_own_folder_says_so(models):
+    found = scan(models / "good" / "1").problems
+    sentence = f"{models}/good/1 is the folder of one version; set KILN_MODEL_REPOSITORY to {models}"
+    assert found["saved_model.pb"] == sentence
 
 
 @pytest.mark.parametrize("name", [".staging/1", "lost+found", "notes.txt", "README.md", ".gitignore", "#m#", "m.swp"])
