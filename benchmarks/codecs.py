@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import orjson
 
-from service.codecs.json_answers import encode_predictions
-from service.codecs.json_requests import PredictRequest
+from service.codecs.json.answers import encode_predictions
+from service.codecs.json.requests import PredictRequest
 from service.engine.signature import Signature, TensorSpec
 
 IMAGE = Signature({"image": TensorSpec("image", "DT_FLOAT", (-1, 28, 28))}, {})

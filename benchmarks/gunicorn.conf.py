@@ -11,6 +11,8 @@ OWN = {"wsgi_app", "logger_class", "loglevel", "worker_class"}
 worker_class = "gevent"
 
 loglevel = "warning"
-for name, value in runpy.run_path(str(Path(__file__).parent.parent / "service" / "gunicorn.conf.py")).items():
+for name, value in runpy.run_path(
+    str(Path(__file__).parent.parent / "service" / "processes" / "gunicorn.conf.py")
+).items():
     if name in Config().settings and name not in OWN and not callable(value):
         globals()[name] = value

@@ -20,7 +20,7 @@ import orjson
 
 from benchmarks.kept_connection import BadAnswer, CutAnswer, KeptConnection, UnaskedAnswer
 from benchmarks.tiny_models import MODEL
-from service.engine.protos import load_protos
+from service.engine.tensorflow.protos import load_protos
 
 WAYS = ("REST rows", "REST columns", "v2 JSON", "v2 binary", "gRPC")
 COLUMNS = ("way", "bytes", "sent", "received", "outcome", "version")

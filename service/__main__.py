@@ -5,10 +5,11 @@ import os
 import socket
 import sys
 
+from service import VERSION
 from service.errors import InvalidSettings
-from service.processes import set_up_logging
+from service.process_setup import set_up_logging
+from service.processes.supervisor import supervise
 from service.settings import Settings, describe_variables
-from service.supervisor import supervise
 
 WRONG_USE = 2
 
@@ -25,6 +26,7 @@ def main() -> int:
         epilog=describe_variables(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"Kiln {VERSION}")
     parser.add_argument(
         "--check-port", action="store_true", help="only check the settings and whether the port can be listened on"
     )

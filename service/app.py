@@ -5,17 +5,19 @@ from pathlib import Path
 
 from service import pages
 from service.auth import Access
-from service.body_budget import BodyBudget
-from service.engine.client import connect
+from service.engine.ipc.client import connect
 from service.engine.repository import Repository
+from service.http import health
+from service.http.access import Authorizer
+from service.http.application import KilnApp
+from service.http.body_budget import BodyBudget
+from service.http.cors import allow_origins
+from service.http.error_handlers import register_error_handlers
+from service.http.routing import LabelConverter, ModelConverter, VersionConverter
 from service.metrics import FOLDER_VARIABLE
-from service.protocols import health, open_inference, tensorflow_serving
-from service.protocols.access import Authorizer
-from service.protocols.cors import allow_origins
-from service.protocols.error_handlers import register_error_handlers
-from service.protocols.paths import LabelConverter, ModelConverter, VersionConverter
+from service.protocols.open_inference import routes as open_inference
+from service.protocols.tensorflow_serving import routes as tensorflow_serving
 from service.settings import Settings
-from service.web import KilnApp
 
 LOCK = "large.lock"
 

@@ -3,7 +3,7 @@
 - ServiceError: the root; one handler turns any of them into `{"error": "sentence"}`.
     - InvalidSettings: an environment variable is unknown or has an impossible value (never reaches a client).
     - InvalidPayload (400): the body does not fit the model's signature; the sentence names the place.
-        - InvalidJson (400): the body is no JSON document.
+        - InvalidJson (400): the body is not a valid JSON document.
     - MalformedRequest (400): the path is under /v1/ but no route of the protocol.
     - UnknownLabel (400): the model has no such version label.
     - InvalidConfiguration (400): a model configuration that cannot be served.
@@ -19,6 +19,9 @@
         - QueueFull (503): too many rows are waiting already.
     - DeadlineExceeded (504): there was no answer within the time that the client or the settings give.
 """
+
+# After how many seconds to ask again: where something is being loaded or started, and where a queue is full.
+RETRY_AFTER_SECONDS, QUEUE_RETRY_AFTER_SECONDS = 2, 1
 
 
 class ServiceError(Exception):
@@ -48,7 +51,7 @@ class FailedPrecondition(InvalidPayload):
 
 
 class InvalidJson(InvalidPayload):
-    """The body is no JSON document."""
+    """The body is not a valid JSON document."""
 
 
 class MalformedRequest(ServiceError):

@@ -1,7 +1,7 @@
 """What Prometheus reads at `/metrics`: counters and timings, from all worker processes together.
 
 Under gunicorn, prometheus_client keeps the values in files under PROMETHEUS_MULTIPROC_DIR, which must be set before it
-is imported; `service/gunicorn.conf.py` sees to that. `fold_dead_worker` keeps those files from piling up.
+is imported; `service/processes/gunicorn.conf.py` sees to that. `fold_dead_worker` keeps those files from piling up.
 """
 
 import fcntl
@@ -17,6 +17,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from service import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ NOTHING = Nothing()
 
 
 class Metrics:
-    """What a front counts: requests of every protocol."""
+    """What a front end counts: requests of every protocol."""
 
     def __init__(self) -> None:
         registry = self._registry = Registry()
@@ -204,8 +206,8 @@ class EngineMetrics:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and the packages that matter, by label."""
-    return {"python": platform.python_version()} | {
+    """Versions of Kiln, Python and the packages that matter, by label."""
+    return {"kiln": VERSION, "python": platform.python_version()} | {
         label: installed_version(package)
         for label, package in (("flask", "flask"), ("gunicorn", "gunicorn"), ("tensorflow", "tensorflow"))
     }

@@ -135,7 +135,7 @@ class Settings:
         metadata=read_by(integer(1, 2**31), "Answers whose arrays are larger than this are refused."),
     )
     graceful_timeout_seconds: int = field(
-        default=30, metadata=read_by(integer(1, 3600), "After SIGTERM, requests in hand have this long to finish.")
+        default=30, metadata=read_by(integer(1, 3600), "After SIGTERM, requests in flight have this long to finish.")
     )
     tensorflow_threads: int = field(
         default=0,

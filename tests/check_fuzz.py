@@ -10,8 +10,8 @@ import pytest
 import requests
 import schemathesis
 
-from service.openapi import build_document
-from service.openapi_examples import PREDICTIONS
+from service.openapi.document import build_document
+from service.openapi.examples import PREDICTIONS
 from service.settings import Settings
 from tests.running_service import ROOT, serve
 from tests.service.fuzzing import OPERATIONS_THAT_CHANGE_WHAT_IS_SERVED, fuzz, operations

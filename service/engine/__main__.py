@@ -8,16 +8,15 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from service.engine.board import Board
-from service.engine.casualties import CRASH_FILE
-from service.engine.client import SOCKET
-from service.engine.cpus import count_cpus
-from service.engine.heartbeat import PERIOD_SECONDS, Heartbeat
-from service.engine.memory import be_killed_first
-from service.engine.server import Host, Server
+from service.engine.ipc.catalog_file import CatalogFile
+from service.engine.ipc.client import SOCKET
+from service.engine.ipc.server import Host, Server
+from service.engine.ipc.shared_memory import PERIOD_SECONDS, Heartbeat
+from service.engine.isolation.crash_log import CRASH_FILE
+from service.engine.resources import be_killed_first, count_cpus
 from service.errors import ServiceError
 from service.metrics import FOLDER_VARIABLE
-from service.processes import end_when_a_thread_fails, end_with_parent, prefer_throughput, set_up_logging
+from service.process_setup import end_when_a_thread_fails, end_with_parent, prefer_throughput, set_up_logging
 from service.settings import Settings
 
 # Threads that listen beside those that run models; see `Server`.
@@ -51,9 +50,9 @@ def main() -> int:
         # Open as long as the process lives: it is written to when that ends by a signal.
         faulthandler.enable((folder / CRASH_FILE).open("w"))
     calls = max(2, count_cpus())
-    board = Board(folder)
+    catalog_file = CatalogFile(folder)
     try:
-        host = create_host(settings, folder, board, calls)
+        host = create_host(settings, folder, catalog_file, calls)
     except ServiceError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -69,15 +68,15 @@ def main() -> int:
     return 0
 
 
-def create_host(settings: Settings, folder: Path, board: Board, calls: int) -> Host:
+def create_host(settings: Settings, folder: Path, catalog_file: CatalogFile, calls: int) -> Host:
     """What runs the models: this process, or a fleet of TensorFlow Serving's."""
     if settings.tensorflow_serving:
-        from service.engine.forwarding import ForwardingEngine
+        from service.engine.fleet.host import ForwardingEngine
 
-        return ForwardingEngine(settings, board.publish)
+        return ForwardingEngine(settings, catalog_file.publish)
     from service.engine.local import LocalEngine
 
-    return LocalEngine(settings, folder, board.publish, calls)
+    return LocalEngine(settings, folder, catalog_file.publish, calls)
 
 
 if __name__ == "__main__":

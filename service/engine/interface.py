@@ -1,6 +1,6 @@
-"""What the fronts (HTTP and gRPC) know of the engine that runs the models: a catalogue, calls and administration.
+"""What the front ends (HTTP and gRPC) know of the engine that runs the models: a catalogue, calls and administration.
 
-The engine is a process of its own (`service/engine/client.py` speaks with it); tests put a fake in its place.
+The engine is a process of its own (`service/engine/ipc/client.py` speaks with it); tests put a fake in its place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UN
 Description = dict[str, Any]
 
 # One array per input or output; strings are arrays of `bytes` objects.
+# Versions are numbers up to an int64, as in TensorFlow Serving.
+LARGEST_VERSION = 2**63 - 1
 Arrays = dict[str, np.ndarray]
 
 

@@ -8,25 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.engine.batcher import Batcher, never
-from service.engine.batching import Batching
-from service.engine.casualties import Casualties
-from service.engine.cpus import count_cpus, count_operation_threads
-from service.engine.demand import Demand
-from service.engine.examined import Examined
-from service.engine.execution import Execution
-from service.engine.guard import Guard, Running
+from service.engine.batching.executor import Executor
+from service.engine.batching.options import Batching
+from service.engine.batching.queue import Batch, Reply
+from service.engine.batching.scheduler import Scheduler, never
+from service.engine.batching.statistics import StatisticsCollector
 from service.engine.interface import AVAILABLE, Call, Catalog, Choice, Version
-from service.engine.isolated_loading import IsolatedLoader
-from service.engine.journal import Journal
-from service.engine.loaded_model import LoadedModel
-from service.engine.loader import SavedModelLoader
-from service.engine.memory import find_limit, give_memory_back
-from service.engine.request_queue import Batch, Reply
-from service.engine.server import Work
-from service.engine.statistics import Bookkeeper
-from service.engine.version_options import Hooks, VersionSettings
-from service.engine.versions import Versions
+from service.engine.ipc.server import Work
+from service.engine.ipc.shared_memory import Demand
+from service.engine.isolation.crash_log import CrashLog
+from service.engine.isolation.examined import Examined
+from service.engine.isolation.journal import Journal
+from service.engine.isolation.loading import IsolatedLoader
+from service.engine.isolation.watchdog import Running, Watchdog
+from service.engine.resources import count_cpus, count_operation_threads, find_limit, give_memory_back
+from service.engine.saved_model.loaded_model import LoadedModel
+from service.engine.saved_model.loader import SavedModelLoader
+from service.engine.versions.manager import VersionManager
+from service.engine.versions.options import Hooks, VersionSettings
 from service.metrics import EngineMetrics
 from service.settings import Settings
 
@@ -53,28 +52,33 @@ class LocalEngine:
         self._settings = settings
         self._metrics = EngineMetrics()
         self._demand = Demand(folder)
-        self._casualties = Casualties(folder)
+        self._crash_log = CrashLog(folder)
         self._journal = Journal(folder)
         self._journal.clear()
         most_bytes = find_limit(settings.engine_memory_bytes)
-        self._guard = Guard(self._casualties, most_bytes)
-        self._books = Bookkeeper(self._metrics)
+        self._watchdog = Watchdog(self._crash_log, most_bytes)
+        self._statistics = StatisticsCollector(self._metrics)
         self._default = Batching(settings.batching, None, settings.largest_batch, settings.queue_rows)
         self._batching: dict[Any, Batching] = {}
         self._catalog = Catalog()
         self._publish = publish
         self._is_published = True
-        self._batcher = Batcher(
-            self._find, self._batching_of, calls, self._metrics.queued, self._books.dropped, self._casualties.is_suspect
+        self._scheduler = Scheduler(
+            self._find,
+            self._batching_of,
+            calls,
+            self._metrics.queued,
+            self._statistics.dropped,
+            self._crash_log.is_suspect,
         )
-        self._execution = Execution(self._batcher, self._books, self._journal)
+        self._executor = Executor(self._scheduler, self._statistics, self._journal)
         self._loader = IsolatedLoader(
             SavedModelLoader(
                 count_operation_threads(settings.tensorflow_threads), settings.max_answer_bytes, settings.op_libraries
             ),
-            Examined(folder / EXAMINED), self._casualties, self._journal, settings.load_timeout_seconds, most_bytes,
+            Examined(folder / EXAMINED), self._crash_log, self._journal, settings.load_timeout_seconds, most_bytes,
         )  # fmt: skip
-        self._versions = Versions(
+        self._versions = VersionManager(
             self._loader,
             VersionSettings(
                 settings.model_repository, settings.models, Choice(settings.versions.latest), settings.poll_seconds,
@@ -82,7 +86,7 @@ class LocalEngine:
                 drain_seconds=2 * settings.timeout_seconds, demand=self._demand.of,
             ),
             Hooks(
-                self._note, self._batcher.retire, self._batcher.reinstate, on_load=self._metrics.loaded,
+                self._note, self._scheduler.retire, self._scheduler.reinstate, on_load=self._metrics.loaded,
                 on_load_failure=lambda name, _: self._metrics.load_failed(name), on_unload=self._unloaded,
                 forgive=self._loader.forgive,
             ),
@@ -98,32 +102,32 @@ class LocalEngine:
         self._loader.close()
 
     def submit(self, call: Call, reply: Reply, is_abandoned: Callable[[], bool] = never) -> None:
-        """Takes a request; see `Host.submit` and `Batcher.submit`."""
+        """Takes a request; see `Host.submit` and `Scheduler.submit`."""
         self._demand.note(call.model)
         seconds = self._versions.batching(call.model).timeout_seconds
         if seconds is not None:
             latest = time.monotonic() + seconds
             call = dataclasses.replace(call, deadline=min(call.deadline or latest, latest))
-        self._batcher.submit(call, reply, is_abandoned)
+        self._scheduler.submit(call, reply, is_abandoned)
 
     def work(self) -> Work | None:
         """A batch to be run now, or None."""
-        batch = self._batcher.take()
+        batch = self._scheduler.take()
         if batch is None:
             return None
-        return Work(partial(self._execution.run, batch), self._execution.expected_seconds(batch))
+        return Work(partial(self._executor.run, batch), self._executor.expected_seconds(batch))
 
     def has_work(self) -> bool:
         """Whether there is another batch to be run now."""
-        return self._batcher.has_work()
+        return self._scheduler.has_work()
 
     def watch(self) -> tuple[bool, int]:
         """Looks after the calls and the loads that are running; see `Host.watch`."""
         now = time.monotonic()
-        overdue = self._batcher.mark_overdue(now)
-        calls, loads = self._batcher.running(), self._loader.loading()
-        if self._guard.is_due(now):
-            self._guard.look([*map(self._describe_call, calls), *loads], now)
+        overdue = self._scheduler.mark_overdue(now)
+        calls, loads = self._scheduler.running(), self._loader.loading()
+        if self._watchdog.is_due(now):
+            self._watchdog.look([*map(self._describe_call, calls), *loads], now)
             self._loader.end_idle(now)
             if not self._is_published:
                 self._publish_catalog()
@@ -153,7 +157,7 @@ class LocalEngine:
                 )
             case "statistics", []:
                 return [
-                    dataclasses.asdict(self._books.read(model.name, version.number))
+                    dataclasses.asdict(self._statistics.read(model.name, version.number))
                     for model in self._catalog.models.values()
                     for version in model.versions
                     if version.state == AVAILABLE
@@ -209,8 +213,8 @@ class LocalEngine:
         return dataclasses.replace(version, batching=decided)
 
     def _unloaded(self, name: str, number: int) -> None:
-        self._books.forget(name, number)
-        self._execution.forget(name, number)
+        self._statistics.forget(name, number)
+        self._executor.forget(name, number)
         self._journal.forget(name, number)
         self._metrics.unloaded(name, number)
         give_memory_back()

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from service.engine.heartbeat import SILENT_SECONDS
 from service.engine.interface import AVAILABLE, END, Arrays, Call, Catalog, Description, Engine, ServedModel, Version
 from service.engine.signature import Signature
-from service.errors import ModelUnavailable, ServiceError, UnknownLabel, UnknownModel
+from service.errors import RETRY_AFTER_SECONDS, ModelUnavailable, ServiceError, UnknownLabel, UnknownModel
 
-RETRY_AFTER_SECONDS = 2
+# Without a sign of life for so long, the engine does not respond.
+SILENT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def unavailable(version: Version, wanted: str) -> ServiceError:
 
 
 def describe_problem(problems: Mapping[str, str], name: str) -> str:
-    """Why an entry of the model repository is no model, in a sentence; "" where nothing is known of it."""
+    """Why an entry of the model repository is not a model, in a sentence; "" where nothing is known of it."""
     found = [entry for entry in sorted(problems) if entry == name or entry.startswith(f"{name}/")]
     sentences = "; ".join(f"{entry}: {problems[entry]}" for entry in found)
     return f"Model '{name}' is not served. {sentences}." if found else ""

@@ -5,6 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+# The signature of requests that name none.
+DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow's type names: what numpy calls them, and what TensorFlow's messages call them.
 DTYPES: dict[str, tuple[type[np.generic] | str, str]] = {
     "DT_FLOAT": (np.float32, "float"),

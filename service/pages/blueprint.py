@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, abort, render_template, request
 
-from service.openapi import build_document
+from service.openapi.document import build_document
 
 # Swagger UI sets style attributes and has its icons as data addresses; scripts still come from this service only.
 PAGE_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"

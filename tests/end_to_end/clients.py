@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 
 from benchmarks.kept_connection import KeptConnection
-from service.engine.protos import load_protos
+from service.engine.tensorflow.protos import load_protos
 from tests.end_to_end.zoo import Arrays, Case
 
 # numpy's names of the types: Open Inference's, and TensorFlow's numbers of them.

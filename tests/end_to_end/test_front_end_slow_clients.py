@@ -227,8 +227,8 @@ def test_the_admin_port_has_probes_and_metrics_and_nothing_else(service):
     counted = r'kiln_requests_total{code="200",endpoint="tensorflow_serving.predict"'
     for address in (service.admin, service.address):
         assert re.search(counted, service.get("/metrics", address).text)
-    assert service.get("/v1/models", service.admin).status_code == 400
-    assert requests.post(f"{service.admin}/v1/models/tiny:predict", json=ROW, timeout=60).status_code == 400
+    assert service.get("/v1/models", service.admin).status_code == 404
+    assert requests.post(f"{service.admin}/v1/models/tiny:predict", json=ROW, timeout=60).status_code == 404
 
 
 def test_without_an_admin_port_there_is_none(tmp_path, models):

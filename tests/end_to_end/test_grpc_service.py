@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.engine.tensor_protos import decode_tensor, encode_tensor
+from service.engine.tensorflow.tensor_protos import decode_tensor, encode_tensor
 from tests.end_to_end import service as real
 from tests.service.grpc_fleet import Client, make, refusal
 from tests.service.http2_client import Connection

@@ -82,7 +82,7 @@ def test_one_entry_never_hides_another(models, publish):
         assert f"move the contents of {models}/triton/1/model.savedmodel to" in problems.pop("triton/1")
         assert "cannot be reached" in problems.pop("a:b")
         assert "export" in problems.pop("keras/model.keras")
-        assert "is no folder" in problems.pop("fifo")
+        assert "is not a folder" in problems.pop("fifo")
         assert "Too many levels of symbolic links" in problems.pop("loop")
         assert problems == {}
         response = running.get("/v1/models/flat")

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.engine.model import InvalidInput
 from service.engine.signature import Signature, TensorSpec
+from service.http.application import KilnApp
 from service.settings import Settings
-from service.web import KilnApp
 from tests.service.fake_engine import fake_repository
 
 

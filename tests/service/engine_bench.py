@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 
-from service.engine.batcher import Batcher, never
-from service.engine.batching import Batching, describe_obstacle
-from service.engine.execution import Execution
+from service.engine.batching.executor import Executor
+from service.engine.batching.options import Batching, describe_obstacle
+from service.engine.batching.scheduler import Scheduler, never
+from service.engine.batching.statistics import StatisticsCollector
 from service.engine.interface import BatchingState, Call
 from service.engine.model import InvalidInput
 from service.engine.signature import Signature, TensorSpec
-from service.engine.statistics import Bookkeeper
 
 SECONDS = 20
 
@@ -101,23 +101,23 @@ class NoMetrics:
 
 
 class Bench:
-    """A batcher and an execution for models, by name; every version number will do.
+    """A scheduler and an executor for models, by name; every version number will do.
 
     Attributes:
         queued: rows that wait, by signature key.
-        books: what was counted.
+        statistics: what was counted.
     """
 
     def __init__(self, most_calls=1, models=("m",), batching=None, exclusive=lambda _name, _version: False, **options):
         self.models = {name: NumpyModel() for name in models}
         self.queued = {}
-        self.books = Bookkeeper(NoMetrics())
+        self.statistics = StatisticsCollector(NoMetrics())
         self.batching = batching or Batching(**options)
-        self.batcher = Batcher(
+        self.scheduler = Scheduler(
             lambda name, _: self.models.get(name), lambda _: self.batching, most_calls,
-            self.queued.__setitem__, self.books.dropped, exclusive,
+            self.queued.__setitem__, self.statistics.dropped, exclusive,
         )  # fmt: skip
-        self.execution = Execution(self.batcher, self.books)
+        self.executor = Executor(self.scheduler, self.statistics)
 
     @property
     def model(self):
@@ -129,14 +129,14 @@ class Bench:
 
     def submit(self, call, is_abandoned=never):
         outcome = Outcome(call)
-        self.batcher.submit(call, outcome, is_abandoned)
+        self.scheduler.submit(call, outcome, is_abandoned)
         return outcome
 
     def run(self):
         """Runs what waits; gives the number of batches."""
         count = 0
-        while (batch := self.batcher.take()) is not None:
-            self.execution.run(batch)
+        while (batch := self.scheduler.take()) is not None:
+            self.executor.run(batch)
             count += 1
         return count
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from service.engine.files import read_description
 from service.engine.interface import AVAILABLE, END, LOADING, Catalog, Choice, ServedModel, Statistics, Version
 from service.engine.repository import Repository
-from service.engine.scanner import Scan, Scanner
+from service.engine.sources.files import read_description
+from service.engine.sources.scanner import Scan, Scanner
 from service.errors import InvalidConfiguration, ModelUnavailable, UnknownModel
 
 

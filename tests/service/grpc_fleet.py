@@ -8,9 +8,9 @@ import numpy as np
 
 from service.auth import Access
 from service.engine.model import InvalidInput
-from service.engine.protos import load_protos
 from service.engine.signature import Signature, TensorSpec
-from service.protocols.grpc_server import create_server
+from service.engine.tensorflow.protos import load_protos
+from service.protocols.grpc.server import create_server
 from service.settings import Settings
 from tests.service.fake_engine import fake_repository
 

@@ -8,7 +8,7 @@ import numpy as np
 from service.engine.model import InvalidInput
 from service.engine.repository import Repository
 from service.engine.signature import Signature, TensorSpec
-from service.openapi_examples import BIOPSY, PATIENT, SUMMARY
+from service.openapi.examples import BIOPSY, PATIENT, SUMMARY
 from tests.service.fake_engine import fake_repository
 
 FEATURES = {"kind": "features", "name": "features", "range": None}

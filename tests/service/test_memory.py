@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from service.codecs.json_size import (
+from service.codecs.json.size import (
     LIST_BYTES,
     MOST_BYTES_PER_BYTE,
     OBJECT_BYTES,
@@ -18,7 +18,7 @@ from tests.end_to_end.service import command_line, wait_for
 from tests.end_to_end.service import service as run_service
 
 MIB = 2**20
-EXAMINER = "service.engine.examiner"
+EXAMINER = "service.engine.isolation.examiner"
 MOST_BODY_BYTES = 16 * MIB
 # What a repeated piece is estimated to take beside its text.
 COMMA, LIST, OBJECT, STRING = VALUE_BYTES, LIST_BYTES, OBJECT_BYTES, STRING_BYTES

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.announcement import describe, shorten
 from service.errors import InvalidSettings
+from service.processes.startup_banner import describe, shorten
 from service.settings import Settings, describe_variables, variable_name
 from tests.service.fake_engine import fake_repository
 

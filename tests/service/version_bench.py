@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 from service.engine.interface import AVAILABLE, END
-from service.engine.version_options import Clocks, Hooks, VersionSettings
-from service.engine.versions import Versions
+from service.engine.versions.manager import VersionManager
+from service.engine.versions.options import Clocks, Hooks, VersionSettings
 
 
 class FakeModel:
@@ -44,8 +44,8 @@ class Bench:
         self.folder.mkdir(exist_ok=True)
         self.versions = self.make()
 
-    def make(self) -> Versions:
-        settings = VersionSettings(self.folder, state_path=self.run_folder / "decisions.json", **self.settings)
+    def make(self) -> VersionManager:
+        settings = VersionSettings(self.folder, state_path=self.run_folder / "overrides.json", **self.settings)
         hooks = Hooks(
             publish=self.take,
             retire=self.retire,
@@ -56,7 +56,7 @@ class Bench:
             forgive=lambda name, number: self.forgiven.append((name, number)),
         )
         clocks = Clocks(lambda: self.now, lambda: 1.7e9, self.pauses.append, self.background.append, self.spawn_load)
-        return Versions(self.load, settings, hooks, clocks)
+        return VersionManager(self.load, settings, hooks, clocks)
 
     def spawn_load(self, work):
         """Runs a load at once, after the one that asks for it."""

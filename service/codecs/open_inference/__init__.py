@@ -1,0 +1,1 @@
+"""The Open Inference Protocol's JSON and binary tensors to arrays and back. Imports `codecs.json`."""

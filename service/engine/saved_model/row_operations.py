@@ -1,0 +1,284 @@
+"""Whether the operations of a graph keep rows apart, as far as names, attributes and constants tell.
+
+A probe cannot show what depends on values that it does not try. So a signature is only probed where every operation
+that sees rows is one that cannot connect them along the first axis: element by element, or along other axes that are
+constants of the graph. Whatever is not listed here, or not constant, may connect them.
+
+Every value that depends on rows must have the rows along its first axis, and no other axis of theirs: the shapes that
+the graph records (`_output_shapes`) must begin with an axis of any size, values that meet must have as many axes, and
+the number of rows must not be a value that functions pass on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from service.engine.tensorflow.tensor_protos import decode_tensor
+
+ELEMENTWISE = frozenset({
+    "Abs", "Acos", "Add", "AddN", "AddV2", "AsString", "Asin", "Atan", "Atan2", "BiasAdd", "Bitcast", "Bucketize",
+    "Cast", "Ceil", "ClipByValue", "Cos", "Cosh", "Div", "DivNoNan", "Elu", "Equal", "Erf", "Erfc", "Exp", "Expm1",
+    "Floor", "FloorDiv", "FloorMod", "Greater", "GreaterEqual", "Identity", "IdentityN", "Inv", "IsFinite", "IsInf",
+    "IsNan", "LeakyRelu", "Less", "LessEqual", "Log", "Log1p", "LogicalAnd", "LogicalNot", "LogicalOr",
+    "LookupTableFind", "LookupTableFindV2", "Maximum", "Minimum", "Mod", "Mul", "MulNoNan", "Neg", "NotEqual",
+    "OnesLike", "Pow", "PreventGradient", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rint", "Round",
+    "Rsqrt", "Select", "SelectV2", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Snapshot", "Softplus", "Softsign",
+    "Sqrt", "Square", "SquaredDifference", "StaticRegexReplace", "StopGradient", "StringLength", "StringLower",
+    "StringStrip", "StringToHashBucket", "StringToHashBucketFast", "StringToHashBucketStrong", "StringToNumber",
+    "StringUpper", "Sub", "Tan", "Tanh", "TruncateDiv", "Xdivy", "Xlog1py", "Xlogy", "ZerosLike",
+})  # fmt: skip
+# These see rows, and keep each in its place: along the last axis, or over windows within a row.
+WITHIN_ROWS = frozenset({
+    "AvgPool", "AvgPool3D", "LRN", "LogSoftmax", "MaxPool", "MaxPool3D", "MaxPoolV2", "ResizeArea", "ResizeBicubic",
+    "ResizeBilinear", "ResizeNearestNeighbor", "Softmax",
+})  # fmt: skip
+# Calls of functions, whose nodes are looked at for themselves, and what computes nothing.
+PASSING = frozenset({
+    "Assert", "CheckNumerics", "CheckNumericsV2", "NoOp", "PartitionedCall", "Placeholder", "Print", "PrintV2",
+    "StatefulPartitionedCall", "_Arg", "_Retval",
+})  # fmt: skip
+CONSTANTS = frozenset({"Const", "HashTable", "HashTableV2", "VarHandleOp", "Variable", "VariableV2"})
+SHAPES = frozenset({"Rank", "Shape", "ShapeN", "Size"})
+REDUCTIONS = frozenset({"All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum"})
+CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+RESOURCE = 20
+
+# Sizes of the axes, -1 for any; None where the graph does not say.
+Shape = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value that comes from outside: an argument of a function, or a request's input.
+
+    Attributes:
+        type: a number of `DataType`.
+        shape: see `Shape`.
+    """
+
+    type: int
+    shape: Shape
+
+
+def read_shapes(attributes: Mapping[str, Any]) -> list[Shape]:
+    """The shapes that a graph records of a node's outputs, or of an argument."""
+    recorded = attributes.get("_output_shapes")
+    shapes = () if recorded is None else recorded.list.shape
+    return [None if shape.unknown_rank else tuple(axis.size for axis in shape.dim) for shape in shapes]
+
+
+def has_rows_first(shape: Shape) -> bool:
+    """Whether the first axis is one of any size."""
+    return shape is not None and shape[:1] == (-1,)
+
+
+class Scope:
+    """The nodes of a graph or of one function, and which of their values do not depend on rows.
+
+    Args:
+        nodes: all that are needed.
+        given: what comes from outside, by name.
+        results: the tensors that a function gives.
+    """
+
+    def __init__(self, nodes: Iterable[Any], given: Mapping[str, Given], results: Sequence[str] = ()) -> None:
+        self.nodes = {node.name: node for node in nodes}
+        self.results = results
+        self._given = given
+        self._constant: dict[str, bool] = {}
+        self._shapes: dict[str, bool] = {}
+
+    def find(self, tensor: str) -> Any:
+        """The node that gives a tensor, or None for an argument."""
+        return self.nodes.get(tensor.removeprefix("^").split(":")[0])
+
+    def shape(self, tensor: str) -> Shape:
+        """The shape of a tensor."""
+        name, _, place = tensor.partition(":")
+        node = self.nodes.get(name)
+        if node is None:
+            return self._given.get(name, Given(0, None)).shape
+        # In a function `node:output:0`, where each of the operations here has one list of outputs.
+        number = int(place.rpartition(":")[2] or 0)
+        shapes = read_shapes(node.attr)
+        return shapes[number] if number < len(shapes) else None
+
+    def row_shapes(self, tensors: Iterable[str]) -> list[Shape]:
+        """The shapes of the tensors that are not constant."""
+        return [self.shape(tensor) for tensor in tensors if not self.is_constant(tensor)]
+
+    def is_constant(self, tensor: str) -> bool:
+        """Whether a tensor is the same for all requests: made of constants and variables only."""
+        name = tensor.removeprefix("^").split(":")[0]
+        node = self.nodes.get(name)
+        if node is None:
+            # What depends on rows has any number of them; see `find_connection`.
+            given = self._given.get(name, Given(0, None))
+            return given.type == RESOURCE or (given.shape is not None and not has_rows_first(given.shape))
+        if name not in self._constant:
+            self._constant[name] = False  # a loop of nodes is none
+            inputs = data_inputs(node)
+            self._constant[name] = node.op in CONSTANTS or (bool(inputs) and all(map(self.is_constant, inputs)))
+        return self._constant[name]
+
+    def is_shape(self, tensor: str) -> bool:
+        """Whether a tensor depends on nothing but shapes, e.g. the number of rows."""
+        node = self.find(tensor)
+        if node is None:
+            return False
+        if node.name not in self._shapes:
+            self._shapes[node.name] = node.op in SHAPES
+            inputs = data_inputs(node)
+            if inputs and node.op not in SHAPES:
+                given = [each for each in inputs if not self.is_constant(each)]
+                self._shapes[node.name] = bool(given) and all(map(self.is_shape, given))
+        return self._shapes[node.name]
+
+    def values(self, tensor: str) -> list[int] | None:
+        """The whole numbers of a constant; None for anything else."""
+        node = self.find(tensor)
+        while node is not None and node.op == "Identity":
+            node = self.find(node.input[0])
+        if node is None or node.op != "Const":
+            return None
+        array = decode_tensor(node.attr["value"].tensor, 2**20)
+        return [int(value) for value in array.reshape(-1).tolist()] if array.dtype.kind in "iu" else None
+
+
+def data_inputs(node: Any) -> list[str]:
+    """The tensors that a node computes with."""
+    return [name for name in node.input if not name.startswith("^")]
+
+
+def find_connection(scopes: Iterable[Scope], functions: Mapping[str, Any]) -> str:
+    """The first operation that may connect rows, or ""."""
+    for scope in scopes:
+        for result in filter(scope.is_shape, scope.results):
+            return str(scope.nodes[result.split(":")[0]].op)
+        for node in scope.nodes.values():
+            if scope.is_constant(node.name) or scope.is_shape(node.name):
+                continue
+            if node.op in functions or node.op in CALLS:
+                keeps_apart = not any(map(scope.is_shape, data_inputs(node)))
+            else:
+                keeps_apart = node.op in PASSING or keeps_rows_apart(scope, node)
+            if not keeps_apart:
+                return str(node.op)
+    return ""
+
+
+def keeps_rows_apart(scope: Scope, node: Any) -> bool:
+    """Whether a node whose inputs have rows along their first axis gives a row for each of them, and from it alone."""
+    inputs, attributes, outputs = data_inputs(node), node.attr, read_shapes(node.attr)
+    if not outputs or not has_rows_first(outputs[0]):
+        return False
+    if node.op == "Reshape":
+        return keeps_row_count(scope, inputs)
+    if any(map(scope.is_shape, inputs)):
+        return False
+    if node.op in ELEMENTWISE:
+        return have_same_rank([*scope.row_shapes(inputs), *outputs])
+    if node.op in WITHIN_ROWS:
+        return all(has_rows_first(shape) and len(shape or ()) > 1 for shape in outputs)
+    if node.op == "OneHot":
+        return "axis" not in attributes or attributes["axis"].i != 0
+    if node.op in REDUCTIONS or node.op == "ExpandDims":
+        return are_within_rows(scope.values(inputs[1]), last=node.op == "ExpandDims")
+    if node.op in ("ConcatV2", "Pack", "Unpack", "Split", "SplitV", "Squeeze"):
+        return are_within_rows(axes_of(scope, node, inputs))
+    if node.op == "Transpose":
+        return (scope.values(inputs[1]) or [1])[0] == 0
+    if node.op in ("Slice", "Pad", "PadV2", "MirrorPad", "StridedSlice"):
+        return keeps_all_rows(scope, node, inputs)
+    if node.op == "MatMul":
+        return not attributes["transpose_a"].b and scope.is_constant(inputs[1])
+    if node.op in CONVOLUTIONS:
+        return scope.is_constant(inputs[1])
+    if node.op.startswith("FusedBatchNorm"):
+        # Where a graph leaves it out, it is on.
+        return (
+            "is_training" in attributes and not attributes["is_training"].b and all(map(scope.is_constant, inputs[1:]))
+        )
+    if node.op in ("Gather", "GatherV2", "ResourceGather"):
+        along_first = node.op != "GatherV2" or scope.values(inputs[2]) == [0]
+        return scope.is_constant(inputs[0]) and along_first and not attributes["batch_dims"].i
+    return node.op == "Einsum" and keeps_letter(scope, attributes["equation"].s.decode(), inputs)
+
+
+def have_same_rank(shapes: Iterable[Shape]) -> bool:
+    """Whether all have as many axes, and rows along the first."""
+    ranks = {len(shape) if shape is not None and has_rows_first(shape) else 0 for shape in shapes}
+    return len(ranks) == 1 and 0 not in ranks
+
+
+def are_within_rows(axes: list[int] | None, *, last: bool = False) -> bool:
+    """Whether axes are known, and none can be the first; with `last`, one behind all others is none either."""
+    return bool(axes) and all(axis > 0 or (last and axis == -1) for axis in axes or ())
+
+
+def axes_of(scope: Scope, node: Any, inputs: list[str]) -> list[int] | None:
+    """The axes along which an operation joins, cuts or drops."""
+    if node.op in ("Pack", "Unpack"):
+        return [node.attr["axis"].i]
+    if node.op == "Squeeze":
+        return list(node.attr["squeeze_dims"].list.i)
+    return scope.values(inputs[{"ConcatV2": -1, "Split": 0, "SplitV": 2}[node.op]])
+
+
+def keeps_row_count(scope: Scope, inputs: list[str]) -> bool:
+    """Whether a value of a new shape has as many rows as before."""
+    data, shape = inputs
+    before, sizes = scope.shape(data), scope.values(shape)
+    if sizes is not None:
+        # As many rows only where each has as many values as before.
+        return (
+            before is not None
+            and has_rows_first(before)
+            and min(before[1:], default=1) > 0
+            and sizes[:1] == [-1]
+            and prod(sizes[1:]) == prod(before[1:])
+        )
+    node = scope.find(shape)
+    if node is None or node.op != "Pack":
+        return False
+    first, *others = data_inputs(node)
+    return is_row_count(scope, first) and all(
+        (size := scope.values(other)) is not None and size[0] > 0 for other in others
+    )
+
+
+def is_row_count(scope: Scope, tensor: str) -> bool:
+    """Whether a tensor is the first size of a shape."""
+    node = scope.find(tensor)
+    if node is None or node.op != "StridedSlice":
+        return False
+    source, begin, end, _ = data_inputs(node)
+    shape = scope.find(source)
+    return shape is not None and shape.op == "Shape" and (scope.values(begin), scope.values(end)) == ([0], [1])
+
+
+def keeps_all_rows(scope: Scope, node: Any, inputs: list[str]) -> bool:
+    """Whether cutting or padding leaves the first axis as it is."""
+    if node.op == "Slice":
+        begin, size = scope.values(inputs[1]), scope.values(inputs[2])
+        return bool(begin and size) and begin[0] == 0 and size[0] == -1
+    if node.op == "StridedSlice":
+        masks = [node.attr[f"{name}_mask"].i & 1 for name in ("begin", "end", "new_axis", "shrink_axis", "ellipsis")]
+        return masks == [1, 1, 0, 0, 0] and (scope.values(inputs[3]) or [0])[0] == 1
+    return (scope.values(inputs[1]) or [1])[:2] == [0, 0]
+
+
+def keeps_letter(scope: Scope, equation: str, inputs: list[str]) -> bool:
+    """Whether the first axis of all operands with rows is the first of the result, and of no constant."""
+    left, _, result = equation.partition("->")
+    terms = left.split(",")
+    with_rows = [term for term, tensor in zip(terms, inputs, strict=True) if not scope.is_constant(tensor)]
+    others = [term for term, tensor in zip(terms, inputs, strict=True) if scope.is_constant(tensor)]
+    letter = result[:1]
+    return (
+        letter.isalpha()
+        and all(term[:1] == letter and term.count(letter) == 1 for term in with_rows)
+        and not any(letter in term for term in others)
+    )

@@ -1,0 +1,1 @@
+"""Where versions come from: the model repository on disk, and the model configuration file."""

@@ -1,0 +1,1 @@
+"""TensorFlow without its Python package: the C API, tensors, and the classes of its messages."""
