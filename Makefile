@@ -15,10 +15,15 @@ export DVC_NO_ANALYTICS := 1
 .PHONY: help install run repro repeats studies studies-again serve test check-published lint format lock plots bench soak \
 	bench-reloads bench-predict bench-training fuzz image test-image clean
 
+## Set up
+
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^## / {printf "\n%s\n", substr($$0, 4)} \
+		/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv from the hashed requirements
+
+## Train and serve
 
 run: install ## train and publish the bundled data sets, then serve them on http://127.0.0.1:8080
 	@python -m service --check-port
@@ -45,6 +50,11 @@ studies-again: install ## train some rows once more and compare the verdicts: ma
 serve: install ## serve what the model repository holds
 	@exec python -m service
 
+plots: install ## draw every curve and picture into one page, dvc_plots/index.html
+	dvc plots show
+
+## Test
+
 # Two processes take a file of tests each; what takes longest is begun first (tests/conftest.py).
 test: install ## run the tests
 	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -60,8 +70,7 @@ format: install ## mend what the linter can mend
 	ruff check --fix .
 	ruff format .
 
-plots: install ## draw every curve and picture into one page, dvc_plots/index.html
-	dvc plots show
+## Measure
 
 bench: install ## compare speed and memory with a plain Flask handler; needs wrk, takes 8 minutes
 	python -m benchmarks.serving
@@ -80,6 +89,8 @@ bench-reloads: install ## check that a hundred reloads leave no memory behind (4
 
 bench-predict: install ## score a million rows: memory, a kill in the middle, the service's answers (3 minutes)
 	python -m benchmarks.batch_prediction
+
+## Release
 
 image: ## build the service image (docker or buildah)
 	sh tests/container/build.sh
