@@ -20,7 +20,8 @@ from PIL import Image
 
 from tests.running_service import ROOT, TOLERANCE, assert_same, environment, keras_outputs, predict, serve
 
-MODELS = ("digits", "breast_cancer", "diabetes", "flats")
+# A classifier of pictures, one of two classes, and a regression; `make check-published` asks every published model.
+MODELS = ("digits", "breast_cancer", "flats")
 TARGETS = [f"publish@{name}" for name in MODELS]
 
 # What README.md tells a person to write for a CSV of their own.
@@ -171,10 +172,10 @@ def test_a_published_classifier_is_right_about_most_of_the_test_set(project, add
     assert np.mean([answer["class_id"] for answer in answers] == truth) >= 0.95
 
 
-def test_a_diabetes_answer_is_in_the_targets_own_unit(project, address):
-    rows, truth = test_rows(project, "diabetes")
-    answers = np.array(predict(address, "diabetes", {"instances": rows.tolist()})).ravel()
-    assert truth.min() >= 25
+def test_an_answer_is_in_the_targets_own_unit(project, address):
+    rows, truth = test_rows(project, "flats")
+    answers = np.array(predict(address, "flats", {"instances": rows.tolist()})).ravel()
+    assert truth.min() > 100
     assert np.abs(answers - truth).mean() < np.abs(np.median(truth) - truth).mean()
 
 
@@ -196,7 +197,7 @@ def test_a_png_file_gives_what_its_pixels_give(project, address):
     np.testing.assert_allclose(answer["probabilities"], expected[0], atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("model", ["breast_cancer", "diabetes", "flats"])
+@pytest.mark.parametrize("model", ["breast_cancer", "flats"])
 def test_features_by_name_give_what_the_row_gives(project, address, model):
     rows, _ = test_rows(project, model)
     names = [feature["name"] for feature in description(project, model)["features"]]
