@@ -44,7 +44,7 @@ def create_admin_app(settings: Settings, repository: Repository, lock_file: Path
     budget = BodyBudget(settings.max_body_bytes, lock_file)
     app = KilnApp(settings, repository, Authorizer(Access(settings.token_file)), budget)
     app.url_map.converters |= {"model": ModelConverter, "version": VersionConverter, "label": LabelConverter}
-    app.url_map.merge_slashes = False  # a wrong path is refused, not mended
+    app.url_map.merge_slashes = False  # a wrong path is refused, not corrected
     register_error_handlers(app, settings.max_body_bytes)
     app.register_blueprint(health.create_blueprint(app.readiness, app.measures))
     return app

@@ -14,7 +14,7 @@ class Readiness:
         repository: the models.
 
     Attributes:
-        is_stopping: whether the process was told to end; set by whoever runs it.
+        is_stopping: whether the process was told to end; set by what runs it.
     """
 
     def __init__(self, repository: Repository) -> None:

@@ -47,7 +47,7 @@ class Observer(Protocol):
 
 
 class Journal(Protocol):
-    """Notes what is in flight, for whoever finds the process dead. Told in the thread that runs the call."""
+    """Notes what is in flight, to be read when the process has died. Called in the thread that runs the call."""
 
     def begin(self, key: SignatureKey) -> Any:
         """A call into TensorFlow begins; gives what `end` is told."""
@@ -107,7 +107,7 @@ class Executor:
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
             waited, failed = max(started - job.arrived, 0.0), isinstance(outcome, Exception)
             self._observer.answered(job, waited, now - job.arrived, failed=failed)
-        # Whoever holds the batch still must not hold what the requests brought.
+        # Other references to the batch must not keep what the requests brought.
         batch.jobs.clear()
 
     def _outcomes(self, batch: Batch) -> list[Arrays | Exception]:
@@ -120,7 +120,7 @@ class Executor:
                 logger.warning("Signature %s of model %s version %d does not give a row per row; its requests run one "
                                "by one from now on", batch.key[2], *batch.key[:2])  # fmt: skip
                 self._scheduler.keep_apart(batch.key)
-            # One request's rows must not spoil its neighbours'.
+            # A request whose rows fail must not fail the others.
         return [self._alone(batch, job) for job in batch.jobs]
 
     def _alone(self, batch: Batch, job: Job) -> Arrays | Exception:

@@ -152,7 +152,7 @@ class Scheduler:
             job.reply(too_late(job.call))
 
     def take(self) -> Batch | None:
-        """Work that should start now, or None; whoever takes it must `finish` it."""
+        """Work that should start now, or None; the caller must `finish` it."""
         dropped: list[Job] = []
         with self._changed:
             batch = self._take(dropped)

@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def read_requests(requests: "SimpleQueue[bytes]") -> None:
-    """Takes what is asked, and ends the process where whoever asks is gone, whatever the process is doing."""
+    """Takes requests, and ends the process when the engine that sends them is gone, whatever the process is doing."""
     for line in sys.stdin.buffer:
         requests.put(line)
     os._exit(0)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes the catalogue when it has changed; whoever publishes last has looked last.
+    """Publishes the catalogue when it has changed; the last to publish is the last that has looked.
 
     Args:
         registry: what is loaded.

@@ -22,7 +22,7 @@ class Health(HealthServicer):  # type: ignore[misc]
         poll_seconds: how often to look where somebody watches.
 
     Attributes:
-        is_stopping: whether the service ends; set by whoever ends it.
+        is_stopping: whether the service ends; set by what ends it.
     """
 
     def __init__(
