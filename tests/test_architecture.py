@@ -274,11 +274,59 @@ def test_the_readme_lists_every_setting_with_its_default():
         assert f"| `{name}` |" in readme, name
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "k8s/README.md"])
-def test_documents_name_files_that_exist(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / document).parent.joinpath(target).exists(), target
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+# A path of this repository: no placeholder such as `<name>`, and a folder or a file of a kind that is written by hand.
+PATH = re.compile(r"`([\w.-]+/(?:[\w.-]+/)*(?:[\w.-]+\.(?:py|md|yaml|toml))?)`")
+# Parts of a version in the model repository.
+IN_A_VERSION = ("assets.extra/", "variables/")
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+
+
+def prose(document: Path) -> str:
+    """A document without its blocks of code."""
+    return FENCED.sub("", document.read_text(encoding="utf-8"))
+
+
+def test_documents_name_files_that_exist():
+    """All in git but for the reports of models and studies, which commands write."""
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    documents = [name for name in listed.splitlines() if not name.startswith(("studies/", "reports/"))]
+    assert {"README.md", "ARCHITECTURE.md", "service/README.md"} <= set(documents)
+    for document in documents:
+        for target in LINK.findall(prose(ROOT / document)):
+            assert (ROOT / document).parent.joinpath(target).exists(), f"{document}: {target}"
+
+
+@pytest.mark.parametrize("document", [ROOT / "ARCHITECTURE.md", *DECISIONS], ids=relative)
+def test_documents_name_paths_that_exist(document):
+    """Seen from the root, or from the package that the text is about."""
+    folders = [ROOT, ROOT / "pipeline", ROOT / "service", ROOT / "service" / "engine"]
+    for path in PATH.findall(prose(document)):
+        found = any((folder / path).exists() for folder in folders)
+        assert found or path.startswith(IN_A_VERSION), f"{relative(document)}: {path}"
+
+
+def test_documents_on_decisions_are_in_the_index():
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for decision in DECISIONS:
+        number, title = int(decision.name[:4]), decision.read_text(encoding="utf-8").partition("\n")[0]
+        assert title.startswith(f"# {number}. "), decision.name
+        assert f"- [{title.removeprefix('# ')}]({decision.name})" in index, decision.name
+
+
+def test_the_tree_names_every_package_of_the_service():
+    """One line for each package, indented below the package that it is in."""
+    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    [tree] = [block for block in FENCED.findall(architecture) if re.search("^service/ ", block, re.MULTILINE)]
+    folders: list[str] = []
+    named = set()
+    for indent, name in re.findall(r"^( *)(\w+)/ ", tree, re.MULTILINE):
+        folders = [*folders[: len(indent) // 2], name]
+        named.add("/".join(folders))
+    packages = {relative(path.parent) for path in SERVICE if path.name == "__init__.py"}
+    assert {path for path in named if path.split("/")[0] == "service"} == packages
+    assert [path for path in named if not (ROOT / path).is_dir()] == []
 
 
 def test_the_version_is_the_same_everywhere(capfd):
