@@ -158,7 +158,7 @@ def test_engine_and_codecs_know_nothing_of_flask(folder):
 
 
 def test_only_the_engine_imports_tensorflow_in_the_service():
-    allowed = {"service/engine", "service/protocols/grpc/server.py"}
+    allowed = {"service/engine"}
     for path in SERVICE:
         if {"tensorflow", "tensorflow_serving", "keras"} & roots(imports(path)):
             assert any(relative(path).startswith(prefix) for prefix in allowed), relative(path)
