@@ -114,10 +114,9 @@ class Server(StreamServer):
         """Has a connection served; after its share, the other workers have theirs."""
         super().do_handle(*args)
         self._accepted += 1
-        if self._has_others and self._accepted >= self.max_accept:
+        # Half as many again as it has: else those who come while it is busy would wait for long.
+        if self._has_others and self._accepted > (self.pool.size - self.pool.free_count()) // 2:
             self._accepted = 0
-            # Half as many again as it has: else those who come while it is busy would wait for long.
-            self.max_accept = max(1, (self.pool.size - self.pool.free_count()) // 2)
             self.stop_accepting()
             gevent.spawn_later(PAUSE_SECONDS, self.go_on)
 

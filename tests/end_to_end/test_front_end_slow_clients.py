@@ -4,7 +4,9 @@ import contextlib
 import gzip
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -148,17 +150,32 @@ def test_connections_that_come_at_once_are_shared_by_the_workers(service):
     workers = service.workers()
     before = [count_sockets(pid) for pid in workers]
 
-    def shares():
+    def count():
+        return [count_sockets(pid) for pid in workers]
+
+    def wait_until(is_right):
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not is_right(found := count()):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.01)
+        return found
+
+    def shares(crowd):
+        with clients(service, crowd, GET):
+            wait_until(lambda found: sum(found) >= sum(before) + crowd)
+        wait_until(lambda found: found == before)
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
         with clients(service, 8, GET):
-            deadline = time.monotonic() + ANSWER_SECONDS
-            while sum(found := [count_sockets(pid) for pid in workers]) < sum(before) + 8:
-                assert time.monotonic() < deadline, found
-                time.sleep(0.01)
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            found = wait_until(lambda found: sum(found) >= sum(before) + 8)
             return [now - then for now, then in zip(found, before, strict=True)]
 
     # A machine with other work may let one worker sleep for long.
-    tries = [shares() for _ in range(5)]
-    assert any(min(found) >= 8 // (2 * len(workers)) for found in tries), tries
+    for crowd in (0, 100):
+        tries = [shares(crowd) for _ in range(5)]
+        assert any(min(found) >= 8 // (2 * len(workers)) for found in tries), tries
 
 
 def test_2500_idle_connections_keep_nobody_waiting(service, idle_memory):
