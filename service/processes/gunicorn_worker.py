@@ -107,18 +107,19 @@ class Server(StreamServer):
         super().__init__(listener, partial(worker.handle, listener), spawn=spawn)
         self._has_others = worker.cfg.workers > 1
         self._accepted = 0
-        if self._has_others:
-            self.max_accept = 1
 
-    def do_handle(self, *args: Any) -> None:
-        """Has a connection served; after its share, the other workers have theirs."""
-        super().do_handle(*args)
-        self._accepted += 1
-        # Half as many again as it has: else those who come while it is busy would wait for long.
-        if self._has_others and self._accepted > (self.pool.size - self.pool.free_count()) // 2:
+    def do_read(self) -> Any:
+        """The next connection; None once the worker has accepted its share, so that the other workers have theirs."""
+        # Half as many again as it had: else those who come while it is busy would wait for long.
+        share = (self.pool.size - self.pool.free_count() - self._accepted) // 2
+        if self._has_others and self._accepted >= max(1, share):
             self._accepted = 0
             self.stop_accepting()
             gevent.spawn_later(PAUSE_SECONDS, self.go_on)
+            return None
+        connection = super().do_read()
+        self._accepted += connection is not None
+        return connection
 
     def go_on(self) -> None:
         """Accepts again, unless the worker is about to end."""

@@ -47,8 +47,8 @@ def test_what_is_overridden_is_public_and_takes_what_gunicorn_gives(name):
 def test_nothing_else_of_gunicorn_or_gevent_is_overridden():
     own = {name for name in vars(Worker) if not name.startswith("__")}
     assert own == {"handle", "handle_request", "handle_error", "timeout_ctx", "notify", "note_slow_head", "refuse"}
-    assert {name for name in vars(Server) if not name.startswith("__")} == {"do_handle", "go_on"}
-    assert names(StreamServer.do_handle) == ["self", "args"]
+    assert {name for name in vars(Server) if not name.startswith("__")} == {"do_read", "go_on"}
+    assert names(StreamServer.do_read) == ["self"]
     assert issubclass(RequestWait, gevent.Timeout)
 
 
