@@ -333,7 +333,7 @@ def test_the_version_is_the_same_everywhere(capfd):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["version"] == VERSION
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"## [{VERSION}]" in changes
+    assert f"## [{VERSION}] - " in changes
     for document in ("k8s/base/kustomization.yaml", "k8s/upload.yaml"):
         assert VERSION in (ROOT / document).read_text(encoding="utf-8"), document
     subprocess.run([sys.executable, "-m", "service", "--version"], cwd=ROOT, check=True)

@@ -17,9 +17,10 @@ START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UN
 # What `model.json` says: task, labels, features, metrics, an example; empty for a SavedModel of another make.
 Description = dict[str, Any]
 
-# One array per input or output; strings are arrays of `bytes` objects.
 # Versions are numbers up to an int64, as in TensorFlow Serving.
 LARGEST_VERSION = 2**63 - 1
+
+# One array per input or output; strings are arrays of `bytes` objects.
 Arrays = dict[str, np.ndarray]
 
 

@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from service.engine.interface import AVAILABLE, END, Arrays, Call, Catalog, Description, Engine, ServedModel, Version
+from service.engine.interface import (
+    AVAILABLE,
+    END,
+    LOADING,
+    START,
+    Arrays,
+    Call,
+    Catalog,
+    Description,
+    Engine,
+    ServedModel,
+    Version,
+)
 from service.engine.signature import Signature
 from service.errors import RETRY_AFTER_SECONDS, ModelUnavailable, ServiceError, UnknownLabel, UnknownModel
 
@@ -80,7 +92,7 @@ class Repository:
             raise unknown(catalog, name, number)
         if chosen.state != AVAILABLE:
             self.engine.note_demand(name)
-            raise unavailable(chosen, describe_request(name, number))
+            raise unavailable(chosen, model, describe_request(name, number))
         return Model(name, chosen.number, chosen.signatures, chosen.description, self.engine)
 
     def versions(self, name: str, number: int | None = None, label: str | None = None) -> list[Version]:
@@ -133,11 +145,12 @@ class Repository:
 
 
 def choose(model: ServedModel, number: int | None) -> Version | None:
-    """The version with this number, or the newest that is available, or the newest."""
+    """The version with this number, or the newest that is available, or is about to be, or the newest."""
     if number is not None:
         return next((version for version in model.versions if version.number == number), None)
     available = (version for version in model.versions if version.state == AVAILABLE)
-    return next(available, next(iter(model.versions), None))
+    coming = (version for version in model.versions if version.state in (START, LOADING))
+    return next(available, None) or next(coming, None) or next(iter(model.versions), None)
 
 
 def find_label(model: ServedModel, label: str) -> int:
@@ -170,8 +183,14 @@ def unknown(catalog: Catalog, name: str, number: int | None) -> UnknownModel:
     return UnknownModel(f"Servable not found for request: {describe_request(name, number)}. {served}.")
 
 
-def unavailable(version: Version, wanted: str) -> ServiceError:
+def unavailable(version: Version, model: ServedModel, wanted: str) -> ServiceError:
     """The error for a version that is not loaded; `wanted` is what was asked for."""
+    loaded = ", ".join(str(other.number) for other in model.versions if other.state == AVAILABLE)
+    if version.state == END and not version.error and loaded:
+        return UnknownModel(
+            f"Servable not found for request: {wanted}. It is not loaded any more. Loaded: {loaded}. "
+            "KILN_VERSIONS, or the model configuration, says which versions are."
+        )
     if version.state == END and not version.error:
         return UnknownModel(
             f"Servable not found for request: {wanted}. It was unloaded; "

@@ -30,7 +30,7 @@ def describe(settings: Settings, repository: Repository) -> list[str]:
         # A label says more to a person than a number; a line that fits a screen is easier to paste.
         chosen = min(commands, key=lambda command: ('"classify"' not in command, len(command)))
         lines += ["Try it:", "", f"  {chosen}", ""]
-    return [*lines, f"Or open {settings.address}/ in a browser."]
+    return [*lines, f"{'Or open' if commands else 'Open'} {settings.address}/ in a browser."]
 
 
 def list_reasons(repository: Repository, models: list[dict[str, Any]]) -> list[str]:

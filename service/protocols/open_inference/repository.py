@@ -37,6 +37,11 @@ def add_repository_routes(routes: Blueprint, repository: Repository) -> None:
     def load_model(model: str) -> Response:
         prediction.note_model(repository, model)
         for name in read_parameters():
+            if name == "version":
+                raise InvalidPayload(
+                    "The parameter 'version' is not supported: KILN_VERSIONS, or the model configuration, says which "
+                    "versions are loaded"
+                )
             if name == "config" or name.startswith("file:"):
                 raise InvalidPayload(
                     f"The parameter '{name[:256]}' is not supported: models are loaded as they lie in the repository"

@@ -328,6 +328,12 @@ def test_a_model_is_loaded_as_it_lies_in_the_repository(client, name):
     )
 
 
+def test_which_versions_are_loaded_is_not_for_a_request_to_say(client):
+    response = client.post("/v2/repository/models/echo/load", json={"parameters": {"version": "9"}})
+    assert response.status_code == 400
+    assert "KILN_VERSIONS, or the model configuration, says which versions" in response.get_json()["error"]
+
+
 def test_statistics_are_those_of_the_engine(client):
     client.post(INFER, json={"inputs": [X]})
     [echo] = client.get("/v2/models/echo/stats").get_json()["model_stats"]
