@@ -62,9 +62,10 @@ test: install ## run the tests
 check-published: install ## ask for predictions of every published model and compare them with the Keras models
 	python -m pytest tests/check_published.py
 
-lint: install ## check style and formatting
+lint: install ## check style, formatting and types
 	ruff check .
 	ruff format --check .
+	mypy
 
 format: install ## mend what the linter can mend
 	ruff check --fix .

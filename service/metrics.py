@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
@@ -54,6 +54,12 @@ class Nothing:
         """Keeps no time."""
 
 
+# How the numbers of several processes become one.
+Mode = Literal["livemax", "livesum"]
+# What is counted of a signature's calls; see `EngineMetrics`.
+CallMetrics = tuple[Histogram | Nothing, Histogram | Nothing, Counter | Nothing, Histogram | Nothing, Gauge | Nothing]
+
+
 class Registry:
     """Where a process's metrics are made. Labels come from closed sets: a model that is not served is `unknown`."""
 
@@ -80,7 +86,7 @@ class Registry:
         """How often values fell into ranges."""
         return Histogram(name, description, labels, buckets=buckets, registry=self._registry)
 
-    def gauge(self, name: str, description: str, labels: Sequence[str], mode: str = "livemax") -> Gauge:
+    def gauge(self, name: str, description: str, labels: Sequence[str], mode: Mode = "livemax") -> Gauge:
         """A number that goes up and down; `mode` says how those of several processes become one."""
         return Gauge(name, description, labels, multiprocess_mode=mode, registry=self._registry)
 
@@ -111,7 +117,7 @@ class Metrics:
         self._in_flight = {protocol: registry.child(in_flight, protocol) for protocol in PROTOCOLS}
         refusals = registry.counter("kiln_refusals", "Requests that were refused or cut off.", ["reason"])
         self._refusals = {reason: registry.child(refusals, reason) for reason in REFUSALS}
-        self._children: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
+        self._children: dict[tuple[str, ...], tuple[Counter | Nothing, Histogram | Nothing]] = {}
         build = registry.gauge("kiln_build_info", "Versions of what the service is made of.", list(versions()))
         registry.child(build, *versions().values()).set(1)
 
@@ -162,9 +168,9 @@ class EngineMetrics:
         self._load_duration = registry.gauge("kiln_model_load_duration_seconds", "What loading it took.", version)
         self._loaded_at = registry.gauge("kiln_model_load_timestamp_seconds", "When a version was loaded.", version)
         self._loaded = registry.gauge("kiln_model_loaded", "1 for a version that is loaded, else 0.", version)
-        self._children: dict[tuple[str, int, str], tuple[Histogram, Histogram, Counter, Histogram, Gauge]] = {}
+        self._children: dict[tuple[str, int, str], CallMetrics] = {}
 
-    def _of(self, place: tuple[str, int, str]) -> tuple[Histogram, Histogram, Counter, Histogram, Gauge]:
+    def _of(self, place: tuple[str, int, str]) -> CallMetrics:
         children = self._children.get(place)
         if children is None:
             metrics = (self._call, self._batch, self._rows, self._wait, self._queued)

@@ -64,10 +64,7 @@ def end_when_a_thread_fails() -> None:
     tell = threading.excepthook
 
     def end(arguments: threading.ExceptHookArgs) -> None:
-        logging.getLogger(__name__).critical(
-            "A thread failed, and the process ends",
-            exc_info=(arguments.exc_type, arguments.exc_value, arguments.exc_traceback),
-        )
+        logging.getLogger(__name__).critical("A thread failed, and the process ends", exc_info=arguments.exc_value)
         tell(arguments)
         os._exit(FAILED)
 

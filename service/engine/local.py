@@ -21,8 +21,8 @@ from service.engine.isolation.examined import Examined
 from service.engine.isolation.journal import Journal
 from service.engine.isolation.loading import IsolatedLoader
 from service.engine.isolation.watchdog import Running, Watchdog
+from service.engine.model import Model
 from service.engine.resources import count_cpus, count_operation_threads, find_limit, give_memory_back
-from service.engine.saved_model.loaded_model import LoadedModel
 from service.engine.saved_model.loader import SavedModelLoader
 from service.engine.versions.manager import VersionManager
 from service.engine.versions.options import Hooks, VersionSettings
@@ -164,14 +164,14 @@ class LocalEngine:
                 ]
         return None
 
-    def _find(self, name: str, number: int) -> LoadedModel | None:
+    def _find(self, name: str, number: int) -> Model | None:
         return self._versions.find(name, number)
 
     def _batching_of(self, model: str) -> Batching:
         config = self._versions.batching(model)
         made = self._batching.get(config)
         if made is None:
-            given = {
+            given: dict[str, Any] = {
                 "configured": config.enabled, "largest_batch": config.largest_batch, "queue_rows": config.queue_rows
             }  # fmt: skip
             made = dataclasses.replace(

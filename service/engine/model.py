@@ -43,5 +43,20 @@ class Model(Protocol):
             InvalidInput: the graph refused the inputs.
         """
 
+    def run(self, signature: str, parts: Sequence[Arrays], outputs: Sequence[str] = ()) -> Arrays:
+        """Runs a signature on inputs that follow each other along the first axis.
+
+        Args:
+            signature: its name.
+            parts: the inputs of one or several requests, as for `call`, in the order of their rows.
+            outputs: those that are wanted; empty for all.
+
+        Returns:
+            One array per output, for all parts.
+
+        Raises:
+            InvalidInput: the graph refused the inputs.
+        """
+
     def close(self) -> None:
         """Gives the memory back; no call may be running, and none may follow."""

@@ -4,6 +4,7 @@ import ctypes
 import math
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -45,7 +46,7 @@ def count_operation_threads(configured: int) -> int:
 
 
 @cache
-def find_trim() -> "ctypes._CFuncPtr | None":
+def find_trim() -> Callable[[int], int] | None:
     """glibc's `malloc_trim`, or None where there is another C library."""
     if sys.platform != "linux":
         return None

@@ -50,9 +50,14 @@ class TensorSpec:
     has_default: bool = False
 
     @cached_property
-    def numpy_dtype(self) -> np.dtype | None:
-        """The numpy type; strings are arrays of `bytes` objects; None for types that cannot be served."""
-        return np.dtype(DTYPES[self.dtype][0]) if self.dtype in DTYPES else None
+    def is_servable(self) -> bool:
+        """Whether tensors of the type can be served; others have no `numpy_dtype`."""
+        return self.dtype in DTYPES
+
+    @cached_property
+    def numpy_dtype(self) -> np.dtype:
+        """The numpy type of a servable tensor; strings are arrays of `bytes` objects."""
+        return np.dtype(DTYPES[self.dtype][0])
 
     @property
     def has_json(self) -> bool:

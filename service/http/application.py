@@ -140,7 +140,9 @@ class KilnApp(Flask):
         context.endpoint = endpoint
         try:
             self._authorizer.authorize(endpoint, context.environ)
-            answer: Answer = self.view_functions[endpoint](**arguments)
+            # The views of predictions give an `Answer`, which is none of Flask's types.
+            view: Callable[..., Any] = self.view_functions[endpoint]
+            answer: Answer = view(**arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, Flask's handlers answer it, as on every other route
             context.environ[ERROR] = error
             return None

@@ -50,6 +50,7 @@ def find_prediction(method: str, path: str) -> tuple[str, dict[str, str]] | None
     """
     if method != "POST" or not path.isascii():
         return None
+    names: tuple[str, ...]
     if match := PREDICT.fullmatch(path):
         names, endpoint = ("model", "version", "label"), "tensorflow_serving.predict"
     elif match := INFER.fullmatch(path):

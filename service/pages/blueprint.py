@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from flask import Blueprint, Response, abort, render_template, request
+from flask.typing import ResponseReturnValue
 
 from service.openapi.document import build_document
 
@@ -54,7 +55,7 @@ def create_blueprint(settings: Any, repository: Any) -> Blueprint:
         return compressible_file(swagger_folder() / name)
 
     @pages.get("/openapi.json")
-    def openapi() -> Response:
+    def openapi() -> ResponseReturnValue:
         response = Response(document, content_type="application/json")
         response.set_etag(hashlib.sha256(document).hexdigest()[:32])
         response.headers["Cache-Control"] = "no-cache"

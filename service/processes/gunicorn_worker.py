@@ -88,7 +88,8 @@ class RequestWait(gevent.Timeout):
             self._expired(self._connection)
         elif error is None:
             self._connection.requests += 1
-        return super().__exit__(kind, error, traceback)
+        is_over: bool | None = super().__exit__(kind, error, traceback)
+        return is_over
 
 
 class Server(StreamServer):

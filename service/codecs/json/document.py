@@ -20,6 +20,7 @@ HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 # What a document may take where nobody says how large it may be: labels, say, or what to load.
 SMALL_BODY_BYTES = 2**20
 LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
+TYPE_NAMES: dict[type, str] = {str: "String", list: "Array", dict: "Object"}
 
 
 def parse_document(body: bytes, most_bytes: int = SMALL_BODY_BYTES, *, nan_tokens: bool = False) -> Any:
@@ -100,4 +101,4 @@ def type_name(value: Any) -> str:
     """The JSON type as TensorFlow Serving's messages name it."""
     if value is None or isinstance(value, bool):
         return str(value).replace("None", "Null")
-    return {str: "String", list: "Array", dict: "Object"}.get(type(value), "Number")
+    return TYPE_NAMES.get(type(value), "Number")

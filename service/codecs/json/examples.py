@@ -120,7 +120,7 @@ def encode_classes(classes: np.ndarray | None, scores: np.ndarray | None, *, nan
     Raises:
         NonFiniteOutput: a score is NaN or infinite.
     """
-    shape = scores.shape if classes is None else classes.shape
+    shape, *_ = [array.shape for array in (classes, scores) if array is not None]
     numbers = np.zeros(shape, np.float32) if scores is None else scores
     to_json("scores", numbers, nan_tokens=nan_tokens)  # refuses what JSON has no form for
     names = np.full(shape, b"", object) if classes is None else classes

@@ -12,7 +12,7 @@ any. Where there is anything else among them (strings, bools, mistakes), the qui
 
 from itertools import accumulate
 from operator import mul
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from simdjson import Array, Object, Parser
@@ -28,7 +28,11 @@ LEAST_WORTHWHILE_BYTES = 512
 # Up to there `bytes.count` is quicker than numpy.
 SHORT_BYTES = 16_384
 # simdjson's name of the buffer for a kind of numpy type, and what numpy calls its numbers.
-BUFFERS = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
+BUFFERS: dict[str, tuple[Literal["d", "i", "u"], type[np.generic]]] = {
+    "f": ("d", np.float64),
+    "i": ("i", np.int64),
+    "u": ("u", np.uint64),
+}
 # A parser keeps 13 times the bytes of the largest body that it has seen. Fresh memory for it costs as much as the
 # parsing of 32 images: so a few parsers are kept, of bodies up to a limit, 27 MB at most.
 MOST_IDLE, LARGEST_BODY_FOR_REUSE = 4, 2**19
@@ -58,7 +62,7 @@ class NumberDocument:
         is_clear = keys.count("instances") + keys.count("inputs") == 1 and keys.count("signature_name") < 2
         self.key = ("inputs" if "inputs" in keys else "instances") if is_clear and type(name) is str else None
         self.signature_name = name
-        self._values = root[self.key] if self.key else None
+        self._values: Any = root[self.key] if self.key else None
         self._parser, self._body = parser, body
 
     def decode(self, signature: Signature) -> Arrays | None:
@@ -140,14 +144,15 @@ def read_columns(values: Object, signature: Signature) -> tuple[Arrays, int]:
     arrays, lists = {}, 0
     for name, spec in signature.inputs.items():
         if name in names:
-            arrays[name], count = read_tensor(values[name], spec)
+            value: Any = values[name]
+            arrays[name], count = read_tensor(value, spec)
             lists += count
     return arrays, lists
 
 
 def read_rows(rows: Array, signature: Signature) -> tuple[Arrays, int]:
     """The arrays in objects with a list per input, and how many lists there should be."""
-    objects = list(rows)
+    objects: list[Any] = list(rows)
     names = read_names(objects[0], signature)
     if not names <= signature.inputs.keys() or set(map(len, objects)) != {len(names)}:
         raise ValueError("other keys than inputs")
@@ -195,7 +200,7 @@ def read_numbers(value: Array, dtype: np.dtype) -> tuple[np.ndarray, tuple[int, 
     return numbers, tuple(shape)
 
 
-def has_lengths(value: Array, shape: list[int]) -> bool:
+def has_lengths(value: Any, shape: list[int]) -> bool:
     """Whether the list and all lists in it that the shape promises have their lengths."""
     if len(value) != shape[0]:
         return False

@@ -31,13 +31,15 @@ class PredictRequest:
         signature_name: the signature that it names.
     """
 
-    __slots__ = ("_document", "_numbers", "_parse", "signature_name")
+    __slots__ = ("_document", "_quick", "signature_name")
 
     def __init__(self, body: bytes, most_bytes: int, *, nan_tokens: bool = False) -> None:
-        self._numbers: NumberDocument | None = open_numbers(body, most_bytes)
-        if self._numbers is not None:
-            self._parse: partial[Any] | None = partial(parse_document, body, most_bytes, nan_tokens=nan_tokens)
-            self.signature_name = self._numbers.signature_name or DEFAULT_SIGNATURE
+        # The body for the quick way, and the parser of the strict one, which takes over where there is any doubt.
+        self._quick: tuple[NumberDocument, partial[Any]] | None = None
+        numbers = open_numbers(body, most_bytes)
+        if numbers is not None:
+            self._quick = numbers, partial(parse_document, body, most_bytes, nan_tokens=nan_tokens)
+            self.signature_name = numbers.signature_name or DEFAULT_SIGNATURE
             return
         self._document: Any = parse_document(body, most_bytes, nan_tokens=nan_tokens)
         self.signature_name = read_signature_name(self._document)
@@ -53,12 +55,14 @@ class PredictRequest:
             UnsupportedType: JSON has no form for an input's type.
         """
         # The body and what was parsed are let go before the next step takes memory, and before the model runs.
-        if self._numbers is not None:
-            by_rows = self._numbers.key == "instances"
-            arrays = self._numbers.decode(signature)
-            self._numbers = None
-            self._document = self._parse() if arrays is None else None
-            self._parse = None
+        if self._quick is not None:
+            numbers, parse = self._quick
+            self._quick = None
+            by_rows = numbers.key == "instances"
+            arrays = numbers.decode(signature)
+            del numbers
+            self._document = parse() if arrays is None else None
+            del parse
             if arrays is not None:
                 return arrays, by_rows
         document, self._document = self._document, None

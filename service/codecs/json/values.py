@@ -159,6 +159,11 @@ def find_first(items: list[Any], is_right: Callable[[list[Any]], bool]) -> int:
     return start
 
 
+def find_wrong_part(parts: list[Any], shape: tuple[int, ...], spec: TensorSpec) -> int:
+    """The index of the first of several nested lists that is not of this shape, or has a value that is wrong."""
+    return find_first(parts, lambda some: convert(some, (len(some), *shape), spec) is not None)
+
+
 def explain_tensor(
     value: Any, shape: tuple[int, ...], spec: TensorSpec, place: str
 ) -> InvalidPayload | UnsupportedType:
@@ -179,8 +184,7 @@ def explain_tensor(
                 f"Encountered list at unexpected size: {len(value)} at level: {level} "
                 f"expected size: {size} (at {place})"
             )
-        rest = shape[level + 1 :]
-        index = find_first(value, lambda part, rest=rest: convert(part, (len(part), *rest), spec) is not None)
+        index = find_wrong_part(value, shape[level + 1 :], spec)
         value, place = value[index], f"{place}[{index}]"
     if isinstance(value, list):
         return InvalidPayload(f"Encountered list at unexpected level: {rank} expected < {rank} (at {place})")

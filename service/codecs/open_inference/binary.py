@@ -81,7 +81,7 @@ def encode_binary(array: np.ndarray) -> bytes | memoryview:
     """
     if array.dtype.kind != "O":
         return np.ascontiguousarray(array).data
-    parts = []
+    parts: list[bytes] = []
     for string in array.ravel().tolist():
         parts += (LENGTH.pack(len(string)), string)
     return b"".join(parts)

@@ -48,25 +48,28 @@ def flatten(data: Any, spec: TensorSpec, shape: tuple[int, ...]) -> list[Any]:
         if shape:
             raise InvalidPayload(f"Input '{spec.name}' has data {dump(data)}, but takes a list")
         return [data]
+    values: list[Any] = data
     count = math.prod(shape)
-    if not data or type(data[0]) is not list:
-        if len(data) != count:
+    if not values or type(values[0]) is not list:
+        if len(values) != count:
             raise InvalidPayload(
-                f"Input '{spec.name}' has {len(data)} values in data, but its shape {show_shape(shape)} takes {count}"
+                f"Input '{spec.name}' has {len(values)} values in data, but its shape {show_shape(shape)} takes {count}"
             )
-        return data
-    if len(data) != (shape[0] if shape else -1):
-        raise InvalidPayload(f"Input '{spec.name}' has {len(data)} lists in data, but its shape is {show_shape(shape)}")
+        return values
+    if len(values) != (shape[0] if shape else -1):
+        raise InvalidPayload(
+            f"Input '{spec.name}' has {len(values)} lists in data, but its shape is {show_shape(shape)}"
+        )
     for level, size in enumerate(shape[1:], 1):
-        for index, item in enumerate(data):
+        for index, item in enumerate(values):
             if type(item) is not list or len(item) != size:
                 place = show_place(index, shape[:level])
                 raise InvalidPayload(
                     f"Input '{spec.name}' has {dump(item)} at data{place}, "
                     f"but its shape {show_shape(shape)} takes a list of {size} there"
                 )
-        data = list(chain.from_iterable(data))
-    return data
+        values = list(chain.from_iterable(values))
+    return values
 
 
 def find_mistake(values: list[Any], spec: TensorSpec, shape: tuple[int, ...]) -> InvalidPayload:

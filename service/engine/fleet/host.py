@@ -82,7 +82,7 @@ class ForwardingEngine:
         """
         if operation == "statistics":
             return [dataclasses.asdict(entry) for entry in self._remote.statistics()]
-        refusals = {
+        refusals: dict[str, Callable[..., Any]] = {
             "load": self._remote.load,
             "unload": self._remote.unload,
             "set_label": self._remote.set_label,

@@ -56,4 +56,5 @@ class Target:
 
 def serialize(message: Any) -> bytes:
     """A message's bytes."""
-    return message.SerializeToString()
+    content: bytes = message.SerializeToString()
+    return content

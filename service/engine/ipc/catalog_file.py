@@ -62,7 +62,7 @@ class CatalogFile:
             for name, model in catalog.models.items()
         }
         models = {name: orjson.Fragment(text) for name, (_, text) in self._encoded.items()}
-        return encode(dataclasses.replace(catalog, models=models))
+        return encode(to_json(catalog) | {"models": models})
 
     def _load(self) -> Catalog:
         try:

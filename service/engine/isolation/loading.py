@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -38,6 +38,13 @@ class LoadFailed(Exception):
     """A version cannot be loaded; the text says why."""
 
 
+class ExaminerProcess(subprocess.Popen[bytes]):
+    """The process of an `Examiner`, which has both pipes."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+
 @dataclass(eq=False)
 class Examiner:
     """A process that examines versions, one at a time.
@@ -47,8 +54,8 @@ class Examiner:
         idle_since: clock of `time.monotonic` since when it has nothing to do.
     """
 
-    process: "subprocess.Popen[bytes]" = field(
-        default_factory=lambda: subprocess.Popen(
+    process: ExaminerProcess = field(
+        default_factory=lambda: ExaminerProcess(
             [sys.executable, "-m", "service.engine.isolation.examiner"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
     )

@@ -86,7 +86,7 @@ class Graph:
 
     def scopes(self, nodes: Sequence[Any]) -> Iterator[Scope]:
         """The graph itself and each function, as far as `reach` has found their nodes."""
-        top = [node for node in nodes if self._nodes.get(node.name) is node]
+        top: list[Any] = [node for node in nodes if self._nodes.get(node.name) is node]
         reached = {node.name for node in top}
         fed = {
             name: Given(0, next(filter(has_rows_first, read_shapes(node.attr)), None))
@@ -145,7 +145,8 @@ class Graph:
     def find_state(self, nodes: Iterable[Any]) -> str:
         """An operation that changes what later answers depend on, or that is not known to leave it alone; or ""."""
         known = read_operations()
-        for name in sorted({node.op for node in nodes}.difference(self.functions, HARMLESS)):
+        used: set[str] = {node.op for node in nodes}
+        for name in sorted(used.difference(self.functions, HARMLESS)):
             operation = known.get(name)
             if operation is None or operation.is_stateful or takes_state(operation):
                 return name

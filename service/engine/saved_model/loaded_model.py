@@ -141,7 +141,8 @@ class LoadedModel:
     def _run(self, plan: "Plan", tensors: list[int], wanted: Sequence[str]) -> Arrays:
         feeds = (ctypes.c_void_p * len(tensors))(*tensors)
         fetches = plan.all_fetches if wanted is plan.outputs else plan.fetch(wanted)
-        results = (ctypes.c_void_p * len(wanted))()
+        # Pointers to tensors, none of which is NULL after a call that succeeded.
+        results: Any = (ctypes.c_void_p * len(wanted))()
         library = self._library
         with Status(library) as status:
             library.TF_SessionRun(
@@ -196,7 +197,7 @@ class Plan:
         self.defaults = defaults
         self.outputs = tuple(signature.outputs)
         self.dtypes: dict[str, np.dtype] = {
-            name: spec.numpy_dtype for name, spec in signature.outputs.items() if spec.numpy_dtype is not None
+            name: spec.numpy_dtype for name, spec in signature.outputs.items() if spec.is_servable
         }
         self.feeds = places(list(signature.inputs.values()))
         self.all_fetches = places(list(signature.outputs.values()))

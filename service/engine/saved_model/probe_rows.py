@@ -171,7 +171,7 @@ def row_shapes(signature: Signature, size: int) -> dict[str, tuple[int, ...]]:
 
 def is_float(spec: TensorSpec) -> bool:
     """Whether values are floating-point numbers, bfloat16 and complex ones included."""
-    return spec.numpy_dtype is not None and spec.numpy_dtype.kind in "fcV"
+    return spec.is_servable and spec.numpy_dtype.kind in "fcV"
 
 
 def fill(spec: TensorSpec, values: np.ndarray) -> np.ndarray:

@@ -263,7 +263,7 @@ def keeps_all_rows(scope: Scope, node: Any, inputs: list[str]) -> bool:
     """Whether cutting or padding leaves the first axis as it is."""
     if node.op == "Slice":
         begin, size = scope.values(inputs[1]), scope.values(inputs[2])
-        return bool(begin and size) and begin[0] == 0 and size[0] == -1
+        return bool(begin and size and begin[0] == 0 and size[0] == -1)
     if node.op == "StridedSlice":
         masks = [node.attr[f"{name}_mask"].i & 1 for name in ("begin", "end", "new_axis", "shrink_axis", "ellipsis")]
         return masks == [1, 1, 0, 0, 0] and (scope.values(inputs[3]) or [0])[0] == 1

@@ -77,7 +77,7 @@ def check_request(model: Model, name: str, inputs: Arrays) -> None:
         )
     for key, array in inputs.items():
         spec = signature.inputs[key]
-        if array.dtype != spec.numpy_dtype:
+        if not spec.is_servable or array.dtype != spec.numpy_dtype:
             raise ValueError(
                 f"A warm-up request of signature '{name}' has {array.dtype} for input '{key}', which takes "
                 f"{spec.type_name}"
@@ -120,9 +120,12 @@ def call_with_zeros(model: Model, title: str) -> None:
     Any other failure is one of the version: it cannot run here.
     """
     signature = model.signatures[DEFAULT_SIGNATURE]
-    inputs = {key: zeros(spec) for key, spec in signature.inputs.items()}
-    if any(array is None for array in inputs.values()):
-        return
+    inputs: Arrays = {}
+    for key, spec in signature.inputs.items():
+        array = zeros(spec)
+        if array is None:
+            return
+        inputs[key] = array
     try:
         model.call(DEFAULT_SIGNATURE, inputs)
     except (InvalidInput, AnswerTooLarge) as error:
@@ -131,6 +134,6 @@ def call_with_zeros(model: Model, title: str) -> None:
 
 def zeros(spec: TensorSpec) -> np.ndarray | None:
     """A batch of one row of zeros, or None where zeros make no sense."""
-    if spec.shape is None or spec.numpy_dtype is None or spec.numpy_dtype.kind == "O":
+    if spec.shape is None or not spec.is_servable or spec.numpy_dtype.kind == "O":
         return None
     return np.zeros([max(size, 1) for size in spec.shape], spec.numpy_dtype)

@@ -145,7 +145,8 @@ def decode_content(content: bytes, dtype: np.dtype, count: int) -> np.ndarray:
         )
     if dtype == BOOL:
         # A byte that is neither 0 nor 1 would be a bool that is neither true nor false.
-        return np.frombuffer(content, np.uint8) != 0
+        bools: np.ndarray = np.frombuffer(content, np.uint8) != 0
+        return bools
     return np.frombuffer(content, dtype)
 
 

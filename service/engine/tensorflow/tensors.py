@@ -64,13 +64,15 @@ def make_string_tensor(dimensions: "ctypes.Array[ctypes.c_int64]", parts: Sequen
     return tensor
 
 
-@Deallocator
-def _give_back(start: int, size: int, _argument: object) -> None:
+def _give_strings_back(start: int, size: int, _argument: object) -> None:
     """TensorFlow has done with a string tensor's buffer."""
     library = load_library()
     for place in range(start, start + size, STRING_BYTES):
         library.TF_StringDealloc(place)
     _lent.pop(start, None)
+
+
+_give_back = Deallocator(_give_strings_back)
 
 
 def count_bytes(tensor: int, dtype: np.dtype) -> int:

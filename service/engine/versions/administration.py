@@ -11,7 +11,7 @@ from service.engine.versions.labels import Labels
 from service.engine.versions.loader import VersionLoader
 from service.engine.versions.options import VersionSettings
 from service.engine.versions.registry import Registry
-from service.engine.versions.runtime_overrides import save_overrides
+from service.engine.versions.runtime_overrides import RuntimeOverrides, save_overrides
 from service.engine.versions.unloader import Unloader
 from service.errors import InvalidConfiguration, ModelUnavailable, UnknownModel
 
@@ -105,7 +105,7 @@ class Administration:
         self._registry.check_open()
         self._check(choices, labels)
         with self._deciding:
-            way_back = self._registry.hold()
+            way_back: RuntimeOverrides | None = self._registry.hold()
             try:
                 self._registry.configure(choices, labels)
                 self._load_configured(choices, labels)

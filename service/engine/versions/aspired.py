@@ -76,24 +76,21 @@ class AspiredVersions:
     def decide_label(self, name: str, label: str, version: int | None) -> None:
         """A label was set, or taken away, by hand."""
         by_hand = set_by_hand(self._configured_labels(name), self.overrides.labels.get(name, {}), label, version)
-        self._decide(labels={**self.overrides.labels, name: by_hand})
+        self.overrides = dataclasses.replace(self.overrides, labels={**self.overrides.labels, name: by_hand})
 
     def decide_unloaded(self, name: str) -> None:
         """The model was unloaded by hand."""
-        self._decide(unloaded=self.overrides.unloaded | {name})
+        self.overrides = dataclasses.replace(self.overrides, unloaded=self.overrides.unloaded | {name})
 
     def decide_loaded(self, name: str) -> None:
         """The model was loaded by hand; that adds it to the models that `configure` named."""
-        self._decide(unloaded=self.overrides.unloaded - {name})
+        self.overrides = dataclasses.replace(self.overrides, unloaded=self.overrides.unloaded - {name})
         configured = self.overrides.configured
         if configured is not None and name not in configured.choices:
             choices = {**configured.choices, name: self.choice(name)}
-            self._decide(configured=Configured(choices, configured.labels))
+            self.overrides = dataclasses.replace(self.overrides, configured=Configured(choices, configured.labels))
 
     def decide_configured(self, choices: Mapping[str, Choice], labels: Mapping[str, Labels]) -> None:
         """Exactly these models were asked for; what was decided by hand before is forgotten."""
         copies = {name: dict(named) for name, named in labels.items()}
         self.overrides = RuntimeOverrides(configured=Configured(dict(choices), copies))
-
-    def _decide(self, **changes: object) -> None:
-        self.overrides = dataclasses.replace(self.overrides, **changes)

@@ -242,8 +242,8 @@ class ManagedModel:
         return self.shown
 
     def _view(self, version: ManagedVersion) -> Version:
-        version, incoming = version.view(), self.incoming.get(version.number)
-        return version if incoming is None or not incoming.error else replace(version, error=incoming.error)
+        shown, incoming = version.view(), self.incoming.get(version.number)
+        return shown if incoming is None or not incoming.error else replace(shown, error=incoming.error)
 
     def describe_obstacle(self, folder: Path, specific: Collection[int]) -> str:
         """Why no version can be called, in a sentence.

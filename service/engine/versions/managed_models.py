@@ -139,16 +139,17 @@ class ManagedModels:
             is_news = version.note_failure(failure, now)
             return is_news, self._adjust(self._models[version.name])
 
-    def claim(self, drop: Drop) -> bool:
-        """Whether a dropped version is still to go; if so, `find` gives it no more, and the caller must `end` it."""
+    def claim(self, drop: Drop) -> Model | None:
+        """The model of a dropped version, which `find` gives no more and the caller must `end`; None if it stays."""
         with self.lock:
             version = drop.version
-            if version.state != UNLOADING or version.is_retiring or version.drops != drop.ticket:
-                return False
+            model = version.model
+            if model is None or version.state != UNLOADING or version.is_retiring or version.drops != drop.ticket:
+                return None
             version.is_retiring = True
-            if self._callable.get((version.name, version.number)) is version.model:
+            if self._callable.get((version.name, version.number)) is model:
                 del self._callable[version.name, version.number]
-            return True
+            return model
 
     def end(self, version: ManagedVersion) -> list[Drop]:
         """A version's memory was given back; says what else is given up."""

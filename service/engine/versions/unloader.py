@@ -60,13 +60,14 @@ class Unloader:
 
     def end(self, drop: Drop, seconds: float) -> None:
         """Ends a version now, unless it is wanted again or somebody else does; its calls have so many seconds."""
-        if not self._registry.claim(drop):
+        model = self._registry.claim(drop)
+        if model is None:
             return
         version = drop.version
         with Attempt() as attempt:
             # A failure here keeps the model open: memory that is lost is better than a call into memory that is gone.
-            if self._hooks.retire(version.model, seconds):
-                version.model.close()
+            if self._hooks.retire(model, seconds):
+                model.close()
             else:
                 logger.error(
                     "A call of version %d of model '%s' does not end; its memory is not given back",
@@ -76,6 +77,8 @@ class Unloader:
             logger.error(
                 "Closing version %d of model '%s' failed", version.number, version.name, exc_info=attempt.error
             )
+        # Nothing holds the model any more when `on_unload` gives memory back.
+        del model
         drops = self._registry.end(version)
         self.publish()
         self.start(drops)

@@ -10,10 +10,11 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+SERVING: int = HealthCheckResponse.SERVING
+NOT_SERVING: int = HealthCheckResponse.NOT_SERVING
 
 
-class Health(HealthServicer):  # type: ignore[misc]
+class Health(HealthServicer):
     """Follows the models' readiness.
 
     Args:

@@ -60,7 +60,7 @@ def parse(read: Callable[[Any], Parsed], proto: Any, name: str) -> Parsed:
 def decode_input(proto: Any, spec: TensorSpec, most_bytes: int) -> np.ndarray:
     """One input's array."""
     array = parse(partial(decode_tensor, most_bytes=most_bytes), proto, spec.name)
-    if array.dtype != spec.numpy_dtype:
+    if not spec.is_servable or array.dtype != spec.numpy_dtype:
         types = load_protos("tensorflow.core.framework.types_pb2").DataType
         raise InvalidPayload(
             f"input tensor {spec.name} does not match signature: expected {spec.dtype}, got {types.Name(proto.dtype)}."

@@ -157,14 +157,15 @@ def listen(server: grpc.aio.Server, settings: Settings) -> int:
     address = f"{bracketed(settings.host)}:{settings.grpc_port}"
     credentials = read_credentials(settings)
     try:
-        if credentials is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, credentials)
+        port: int = (
+            server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+        )
     except RuntimeError:
         raise InvalidSettings(
             f"Cannot listen on {address} for gRPC: the address is taken, or none of this machine's. "
             "Set KILN_GRPC_PORT (or KILN_HOST) to another one, e.g. KILN_GRPC_PORT=8501."
         ) from None
+    return port
 
 
 def read_credentials(settings: Settings) -> grpc.ServerCredentials | None:

@@ -73,7 +73,7 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
             return json_response({"name": model, "ready": False, "reason": str(error)}, 503)
         return json_response({"name": model, "ready": True})
 
-    @routes.post("/models/<model:model>/infer")
+    @routes.post("/models/<model:model>/infer")  # type: ignore[type-var]  # `KilnApp` takes an `Answer`
     @routes.post("/models/<model:model>/versions/<version:version>/infer")
     def infer(model: str, version: str | None = None) -> Answer:
         body = prediction.read_body()

@@ -54,7 +54,7 @@ def create_blueprint(repository: Repository, settings: Settings) -> Blueprint:
     add_example_routes(routes, repository, settings)
     nan_tokens = settings.nan_tokens
 
-    @routes.post("/<model:model>:predict")
+    @routes.post("/<model:model>:predict")  # type: ignore[type-var]  # `KilnApp` takes an `Answer`
     @routes.post("/<model:model>/versions/<version:version>:predict")
     @routes.post("/<model:model>/labels/<label:label>:predict")
     def predict(model: str, version: str | None = None, label: str | None = None) -> Answer:

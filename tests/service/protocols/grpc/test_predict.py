@@ -217,6 +217,14 @@ def test_inputs_with_a_default_may_be_missing():
         decode_inputs(predict_request({"scale": scale}).inputs, signature, MEBIBYTE)
 
 
+def test_an_input_of_a_type_that_cannot_be_served_takes_nothing():
+    # A fleet of TensorFlow Serving's may describe such inputs.
+    signature = Signature({"q": TensorSpec("q", "DT_QINT8", (-1,))}, {})
+    request = predict_request({"q": np.array([1, 2], np.int8)})
+    with pytest.raises(InvalidPayload, match=r"tensor q does not match signature: expected DT_QINT8, got DT_INT8."):
+        decode_inputs(request.inputs, signature, MEBIBYTE)
+
+
 def test_strings_with_an_axis_too_many_are_tried_without_it(client):
     column = {"text": np.array([[b"a"], [b"bc"]], object)}
     response = client.prediction.Predict(predict_request(column, signature="strict_texts"))
