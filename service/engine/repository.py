@@ -92,7 +92,7 @@ class Repository:
             raise unknown(catalog, name, number)
         if chosen.state != AVAILABLE:
             self.engine.note_demand(name)
-            raise unavailable(chosen, model, describe_request(name, number))
+            raise unavailable(chosen, catalog.models[name], describe_request(name, number))
         return Model(name, chosen.number, chosen.signatures, chosen.description, self.engine)
 
     def versions(self, name: str, number: int | None = None, label: str | None = None) -> list[Version]:
