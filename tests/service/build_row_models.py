@@ -189,12 +189,35 @@ def subtract_least(x: tf.Tensor) -> tf.Tensor:
     return tf.where(x > 1e6, tf.reduce_max(x[:, None] - x, 1), x)
 
 
+def spread_diagonal(x: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.Einsum(inputs=[x], equation="i->ii")
+
+
+@tf.function(input_signature=[tf.TensorSpec([1, 4], tf.float32)])
+def subtract_largest(x: tf.Tensor) -> tf.Tensor:
+    """It is called with any number of rows, though it says that it takes one."""
+    changed = tf.where(x > 1e6, x - tf.reduce_max(x, 0, keepdims=True), x)
+    return tf.compat.v1.placeholder_with_default(changed, [None, 4])
+
+
+def compare_with_others(x: tf.Tensor) -> tf.Tensor:
+    """A function that says that it takes two columns gets a list and a column."""
+    column = tf.TensorSpec([None, 1], tf.float32)
+    call = tf.function(lambda a, b: tf.reduce_max(tf.where(b > 1e6, a - b, 0.0 * a), 1), input_signature=[column] * 2)
+    [compared] = tf.raw_ops.PartitionedCall(args=[x, x[:, None]], Tout=[tf.float32], f=call.get_concrete_function())
+    compared.set_shape([None])
+    return compared
+
+
 function("count_passed", lambda x: {"y": divide_large(x, tf.shape(x)[0])}, ROWS)
 function("count_reshaped", lambda x: {"y": divide_large(x, tf.reshape(tf.shape(x)[0], [1, 1]))}, ROWS)
 function("count_returned", lambda x: {"y": tf.where(x > 1e6, x / tf.cast(count(x), tf.float32), x)}, ROWS)
 function("frequencies", lambda x: {"y": add_frequencies(x)}, ROWS)
 function("softmax_of_large", lambda x: {"y": tf.where(x > 1e6, tf.nn.softmax(x), x)}, FLOATS)
 function("normalized_large", lambda x: {"y": normalize_large(x)}, ROWS)
+function("repeated_letter", lambda x: {"y": tf.where(x > 1e6, tf.reduce_min(spread_diagonal(x), 1), x)}, FLOATS)
+function("said_to_be_one", lambda x: {"y": tf.identity(subtract_largest(x))}, ROWS)
+function("said_to_be_columns", lambda x: {"y": x + compare_with_others(x)}, FLOATS)
 function("subtracted_least", lambda x: {"y": subtract_least(x)}, FLOATS)
 
 # Independent rows.

@@ -1,9 +1,9 @@
 """The part of a graph that a signature runs, and what it says of state, randomness and control flow."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from service.engine.saved_model.row_operations import Given, Scope, Shape, find_connection, has_rows_first, read_shapes
+from service.engine.saved_model.row_operations import Given, Scope, Shape, agree, find_connection, read_shapes
 from service.engine.tensorflow.library import has_kernel, read_operations
 
 # Operations that TensorFlow calls stateful, or that take a resource, and that change nothing an answer depends on.
@@ -84,22 +84,27 @@ class Graph:
                 yield self.functions[name]
                 waiting += [each for node in self.functions[name].node_def for each in self.called(node)]
 
-    def scopes(self, nodes: Sequence[Any]) -> Iterator[Scope]:
-        """The graph itself and each function, as far as `reach` has found their nodes."""
+    def scopes(self, nodes: Sequence[Any], feeds: Mapping[str, Shape]) -> Iterator[Scope]:
+        """The graph itself and each function, as far as `reach` has found their nodes.
+
+        Args:
+            nodes: those.
+            feeds: shapes of the tensors that are given, by name.
+        """
         top: list[Any] = [node for node in nodes if self._nodes.get(node.name) is node]
-        reached = {node.name for node in top}
-        fed = {
-            name: Given(0, next(filter(has_rows_first, read_shapes(node.attr)), None))
-            for name, node in self._nodes.items()
-            if name not in reached
-        }
-        yield Scope(top, fed)
+        given = {}
+        for tensor, shape in feeds.items():
+            name, _, index = normalize(tensor).partition(":")
+            recorded = next(iter(read_shapes(self._nodes[name].attr)), None) if index == "0" else None
+            given[name] = Given(0, recorded if agree(shape, recorded) else None)
+        yield Scope(top, given)
         for function in self._functions_within(top):
             given = {
                 argument.name: Given(argument.type, argument_shape(function, place))
                 for place, argument in enumerate(function.signature.input_arg)
             }
-            yield Scope(function.node_def, given, list(function.ret.values()))
+            results = [function.ret[result.name] for result in function.signature.output_arg]
+            yield Scope(function.node_def, given, results, function.signature.name)
 
     def called(self, node: Any) -> list[str]:
         """The functions of the graph's library that a node calls."""
@@ -152,8 +157,13 @@ class Graph:
                 return name
         return ""
 
-    def describe_dependence(self, nodes: Sequence[Any]) -> str:
-        """Why rows may depend on one another, as far as the operations tell, in a sentence; or ""."""
+    def describe_dependence(self, nodes: Sequence[Any], feeds: Mapping[str, Shape]) -> str:
+        """Why rows may depend on one another, as far as the operations tell, in a sentence; or "".
+
+        Args:
+            nodes: what `reach` has found.
+            feeds: shapes of the signature's inputs, by the names of their tensors.
+        """
         if state := self.find_state(nodes):
             return f"its graph keeps or changes state ({state})"
         for node in nodes:
@@ -163,7 +173,7 @@ class Graph:
                 return f"how many rows its graph works on depends on their values ({node.op})"
             if self._branches(node):
                 return f"what its graph does depends on values ({node.op})"
-        connection = find_connection(self.scopes(nodes), self.functions)
+        connection = find_connection(self.scopes(nodes, feeds), self.functions)
         return f"its graph has operations that may connect rows ({connection})" if connection else ""
 
     def _branches(self, node: Any) -> bool:

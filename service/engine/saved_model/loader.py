@@ -164,7 +164,8 @@ class Loading:
             return BatchingState(False, obstacle)
         if key in self._proven:
             return PROVEN
-        dependence = self._graph.describe_dependence(self._nodes[key])
+        feeds = {spec.tensor: spec.shape for spec in model.signatures[key].inputs.values()}
+        dependence = self._graph.describe_dependence(self._nodes[key], feeds)
         return BatchingState(False, dependence) if dependence else None
 
     def examine(self, model: LoadedModel, seconds: float) -> Examination:

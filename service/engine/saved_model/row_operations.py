@@ -74,18 +74,33 @@ def has_rows_first(shape: Shape) -> bool:
     return shape is not None and shape[:1] == (-1,)
 
 
+def agree(shape: Shape, other: Shape) -> bool:
+    """Whether a value of the first shape, with rows along its first axis, always is one of the second, which has too.
+
+    TensorFlow does not check what a function, or a signature, says of shapes.
+    """
+    if shape is None or other is None or not has_rows_first(shape) or not has_rows_first(other):
+        return False
+    return len(shape) == len(other) and all(there in (-1, here) for here, there in zip(shape, other, strict=True))
+
+
 class Scope:
     """The nodes of a graph or of one function, and which of their values do not depend on rows.
 
     Args:
         nodes: all that are needed.
-        given: what comes from outside, by name.
+        given: what comes from outside, by name, in the order of a function's arguments.
         results: the tensors that a function gives.
+        name: the function's; "" for the graph.
     """
 
-    def __init__(self, nodes: Iterable[Any], given: Mapping[str, Given], results: Sequence[str] = ()) -> None:
+    def __init__(
+        self, nodes: Iterable[Any], given: Mapping[str, Given], results: Sequence[str] = (), name: str = ""
+    ) -> None:
         self.nodes = {node.name: node for node in nodes}
+        self.arguments = list(given.values())
         self.results = results
+        self.name = name
         self._given = given
         self._constant: dict[str, bool] = {}
         self._shapes: dict[str, bool] = {}
@@ -114,7 +129,7 @@ class Scope:
         name = tensor.removeprefix("^").split(":")[0]
         node = self.nodes.get(name)
         if node is None:
-            # What depends on rows has any number of them; see `find_connection`.
+            # What depends on rows has any number of them; see `passes_rows_on`.
             given = self._given.get(name, Given(0, None))
             return given.type == RESOURCE or (given.shape is not None and not has_rows_first(given.shape))
         if name not in self._constant:
@@ -154,19 +169,38 @@ def data_inputs(node: Any) -> list[str]:
 
 def find_connection(scopes: Iterable[Scope], functions: Mapping[str, Any]) -> str:
     """The first operation that may connect rows, or ""."""
-    for scope in scopes:
+    by_name = {scope.name: scope for scope in scopes}
+    for scope in by_name.values():
         for result in filter(scope.is_shape, scope.results):
             return str(scope.nodes[result.split(":")[0]].op)
         for node in scope.nodes.values():
             if scope.is_constant(node.name) or scope.is_shape(node.name):
                 continue
             if node.op in functions or node.op in CALLS:
-                keeps_apart = not any(map(scope.is_shape, data_inputs(node)))
+                name = node.op if node.op in functions else node.attr["f"].func.name
+                keeps_apart = name in by_name and passes_rows_on(scope, node, by_name[name])
             else:
                 keeps_apart = node.op in PASSING or keeps_rows_apart(scope, node)
             if not keeps_apart:
                 return str(node.op)
     return ""
+
+
+def passes_rows_on(scope: Scope, node: Any, function: Scope) -> bool:
+    """Whether a call gives a function what that says of its arguments, and the caller what the caller says of results.
+
+    So an argument that has no rows along its first axis is a constant in every call.
+    """
+    inputs, outputs = data_inputs(node), read_shapes(node.attr)
+    if len(inputs) != len(function.arguments) or len(outputs) != len(function.results):
+        return False
+    return all(
+        scope.is_constant(tensor) or (not scope.is_shape(tensor) and agree(scope.shape(tensor), argument.shape))
+        for tensor, argument in zip(inputs, function.arguments, strict=True)
+    ) and all(
+        function.is_constant(tensor) or agree(function.shape(tensor), shape)
+        for tensor, shape in zip(function.results, outputs, strict=True)
+    )
 
 
 def keeps_rows_apart(scope: Scope, node: Any) -> bool:
@@ -271,7 +305,7 @@ def keeps_all_rows(scope: Scope, node: Any, inputs: list[str]) -> bool:
 
 
 def keeps_letter(scope: Scope, equation: str, inputs: list[str]) -> bool:
-    """Whether the first axis of all operands with rows is the first of the result, and of no constant."""
+    """Whether the first axis of all operands with rows is the first of the result, once, and of no constant."""
     left, _, result = equation.partition("->")
     terms = left.split(",")
     with_rows = [term for term, tensor in zip(terms, inputs, strict=True) if not scope.is_constant(tensor)]
@@ -279,6 +313,7 @@ def keeps_letter(scope: Scope, equation: str, inputs: list[str]) -> bool:
     letter = result[:1]
     return (
         letter.isalpha()
+        and result.count(letter) == 1
         and all(term[:1] == letter and term.count(letter) == 1 for term in with_rows)
         and not any(letter in term for term in others)
     )

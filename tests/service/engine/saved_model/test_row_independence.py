@@ -30,7 +30,7 @@ UNTOLD = ["per_row", "checked", "lstm", "embedded", "convolution_1d", "text_fixe
 # These depend on one another only where values are larger than any that a probe tries.
 LARGE = [
     "count_passed", "count_reshaped", "count_returned", "frequencies", "softmax_of_large", "subtracted_least",
-    "normalized_large",
+    "normalized_large", "repeated_letter", "said_to_be_one", "said_to_be_columns",
 ]  # fmt: skip
 DEPENDENT = [
     "softmax", "centred", "faintly_centred", "normed", "summed", "sorted_rows", "ranks", "reversed_rows",
