@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from service.engine.saved_model.row_operations import Given, Scope, Shape, agree, find_connection, read_shapes
+from service.engine.saved_model.row_operations import find_connection
+from service.engine.saved_model.scope import Given, Scope, Shape, agree, read_shapes
 from service.engine.tensorflow.library import has_kernel, read_operations
 
 # Operations that TensorFlow calls stateful, or that take a resource, and that change nothing an answer depends on.
