@@ -55,9 +55,9 @@ plots: install ## draw every curve and picture into one page, dvc_plots/index.ht
 
 ## Test
 
-# Three processes take a file of tests each, since many wait; what takes longest is begun first (tests/conftest.py).
+# Two processes take a file of tests each; what takes longest is begun first (tests/conftest.py).
 test: install ## run the tests
-	python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check-published: install ## ask for predictions of every published model and compare them with the Keras models
 	python -m pytest tests/check_published.py

@@ -270,8 +270,8 @@ def test_a_request_whose_time_is_over_is_not_queued():
 
 def test_a_request_whose_time_ends_in_the_queue_does_not_run_and_those_behind_it_do():
     bench = Bench()
-    late, behind = bench.ask(rows(1), seconds=0.001), bench.ask(rows(2), seconds=60)
-    time.sleep(0.002)
+    late, behind = bench.ask(rows(1), seconds=0.05), bench.ask(rows(2), seconds=60)
+    time.sleep(0.06)
     batch = bench.scheduler.take()
     assert [job.call for job in batch.jobs] == [behind.call]
     assert isinstance(late.wait(), DeadlineExceeded)
