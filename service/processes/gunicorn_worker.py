@@ -5,6 +5,7 @@ end, and logs and counts what it cuts off. `docs/decisions/0001-front-end-worker
 """
 
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,8 @@ STATUSES = (
 MANY = 100
 # How long a worker that has accepted its share of connections leaves the next ones to the others.
 PAUSE_SECONDS = 0.001
+# A connection that has waited for its next request for so long is idle.
+IDLE_SECONDS = 1.0
 OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 
@@ -52,13 +55,13 @@ class Connection:
     Attributes:
         client: its socket.
         address: the client's.
-        is_waiting: whether its next request has not come whole.
+        waiting_since: clock of `time.monotonic` since when its next request is awaited; None once that has come whole.
         requests: how many did.
     """
 
     client: socket.socket
     address: str
-    is_waiting: bool = False
+    waiting_since: float | None = None
     requests: int = 0
 
 
@@ -76,14 +79,14 @@ class RequestWait(gevent.Timeout):
         self._connection, self._expired = connection, expired
 
     def __enter__(self) -> "RequestWait":
-        self._connection.is_waiting = True
+        self._connection.waiting_since = time.monotonic()
         super().__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        self._connection.is_waiting = False
+        self._connection.waiting_since = None
         if error is self:
             self._expired(self._connection)
         elif error is None:
@@ -169,7 +172,7 @@ class Worker(GeventWorker):
             sock.settimeout(None)
 
     def notify(self) -> None:
-        """Says each second that the worker lives; once it is told to end, ends connections that wait for a request."""
+        """Says each second that the worker lives; once it is told to end, ends idle connections."""
         super().notify()
         self.most_connections = max(self.most_connections, len(self.connections))
         if len(self.connections) < self.most_connections - MANY:
@@ -177,7 +180,9 @@ class Worker(GeventWorker):
             give_memory_back()
         if not self.alive:
             for connection in list(self.connections.values()):
-                if connection.is_waiting:
+                # A client that is between two requests gets an answer that says that it is the last one.
+                since = connection.waiting_since
+                if since is not None and time.monotonic() - since > IDLE_SECONDS:
                     end_reading(connection.client)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
-from service.processes.gunicorn_worker import RequestWait, Server, Worker, error_answer
+from service.processes.gunicorn_worker import Connection, RequestWait, Server, Worker, error_answer
 
 ROOT = Path(__file__).parents[3]
 PREDICT = "/v1/models/echo:predict"
@@ -241,6 +242,46 @@ def test_an_answer_that_nobody_takes_is_given_up(running):
                 connection.sendall(request)
         running.wait_for_line(reason="did not take its answer")
     assert running.refusals("slow_answer") == before + 1
+
+
+def test_told_to_end_the_worker_ends_only_connections_that_have_waited_for_a_while(monkeypatch):
+    monkeypatch.setattr(GeventWorker, "notify", lambda _worker: None)
+    ended = []
+    monkeypatch.setattr("service.processes.gunicorn_worker.end_reading", ended.append)
+    worker = object.__new__(Worker)
+    worker.alive, worker.most_connections, now = False, 0, time.monotonic()
+    worker.connections = {
+        1: Connection("idle", "", waiting_since=now - 2),
+        2: Connection("between two requests", "", waiting_since=now),
+        3: Connection("answered", "", waiting_since=None),
+    }
+    worker.notify()
+    assert ended == ["idle"]
+
+
+def test_told_to_end_the_worker_loses_no_request_of_a_busy_connection(tmp_path):
+    """Its clients pause for less than a second between an answer and the next request."""
+    request = head("Host: x", LENGTH) + BODY
+
+    def ask(connection):
+        """Asks until an answer says that it is the last one; gives the ends of the answers."""
+        reader, ends = connection.makefile("rb"), []
+        while b"Connection: close\r\n" not in ends:
+            connection.sendall(request)
+            lines = list(iter(reader.readline, b"\r\n"))
+            assert lines, f"no answer to request {len(ends)}"
+            ends = [*ends, *lines]
+            [length] = [int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length")]
+            assert json.loads(reader.read(length)) == GOOD
+            time.sleep(0.1)
+        return ends
+
+    with serve(tmp_path) as running, ExitStack() as stack, ThreadPoolExecutor(8) as executor:
+        asked = [executor.submit(ask, stack.enter_context(running.connect())) for _ in range(8)]
+        time.sleep(1.0)
+        running.process.send_signal(signal.SIGTERM)
+        assert all(future.result(timeout=SECONDS) for future in asked)
+        assert running.process.wait(SECONDS) == 0
 
 
 def test_told_to_end_the_worker_answers_what_it_has_and_ends_idle_connections_soon(tmp_path):
