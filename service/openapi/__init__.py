@@ -1,1 +1,1 @@
-"""The OpenAPI document of the HTTP API, in parts. Imports nothing of the service but `auth`."""
+"""The OpenAPI document of the HTTP API, in parts. Imports only modules at the top of the service."""

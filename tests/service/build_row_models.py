@@ -203,8 +203,12 @@ def subtract_largest(x: tf.Tensor) -> tf.Tensor:
 def compare_with_others(x: tf.Tensor) -> tf.Tensor:
     """A function that says that it takes two columns gets a list and a column."""
     column = tf.TensorSpec([None, 1], tf.float32)
-    call = tf.function(lambda a, b: tf.reduce_max(tf.where(b > 1e6, a - b, 0.0 * a), 1), input_signature=[column] * 2)
-    [compared] = tf.raw_ops.PartitionedCall(args=[x, x[:, None]], Tout=[tf.float32], f=call.get_concrete_function())
+
+    @tf.function(input_signature=[column, column])
+    def compare(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_max(tf.where(b > 1e6, a - b, tf.zeros_like(a)), 1)
+
+    [compared] = tf.raw_ops.PartitionedCall(args=[x, x[:, None]], Tout=[tf.float32], f=compare.get_concrete_function())
     compared.set_shape([None])
     return compared
 
@@ -345,6 +349,20 @@ def tensorflow_1(folder: Path) -> None:
         y = x @ weights
         session.run(v1.global_variables_initializer())
         v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+
+
+@model
+def said_to_be_a_list(folder: Path) -> None:
+    """The graph takes a column; the signature, edited by hand, says that it takes a list."""
+    with v1.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 1], "x")
+        y = tf.where(x > 1e6, tf.nn.softmax(x), x)
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        for info in (signature.inputs["x"], signature.outputs["y"]):
+            del info.tensor_shape.dim[1:]
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
 
 
 @model

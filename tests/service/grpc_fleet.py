@@ -10,6 +10,7 @@ from service.auth import Access
 from service.engine.model import InvalidInput
 from service.engine.signature import Signature, TensorSpec
 from service.engine.tensorflow.protos import load_protos
+from service.engine.tensorflow.tensor_protos import encode_tensor
 from service.protocols.grpc.server import create_server
 from service.settings import Settings
 from tests.service.fake_engine import fake_repository
@@ -138,3 +139,12 @@ def example(x):
     message = load_protos("tensorflow.core.example.example_pb2").Example()
     message.features.feature["x"].float_list.value.append(x)
     return message
+
+
+def echo_request(rows=1, signature="serving_default"):
+    """A Predict request of the model `echo`, all zeros; other signatures than the default one take a list."""
+    request = make("predict.PredictRequest")
+    request.model_spec.name = "echo"
+    request.model_spec.signature_name = signature
+    encode_tensor(np.zeros((rows, 3) if signature == "serving_default" else rows, np.float32), request.inputs["x"])
+    return request

@@ -1,1 +1,1 @@
-"""Requests of several clients become calls of a model. Imports nothing of the engine but its interface."""
+"""Requests of several clients become calls of a model. Imports only the modules at the engine's top."""

@@ -17,7 +17,8 @@ from service.engine.saved_model.scope import Scope, Shape, agree, data_inputs, h
 
 ELEMENTWISE = frozenset({
     "Abs", "Acos", "Add", "AddN", "AddV2", "AsString", "Asin", "Atan", "Atan2", "BiasAdd", "Bitcast", "Bucketize",
-    "Cast", "Ceil", "ClipByValue", "Cos", "Cosh", "Div", "DivNoNan", "Elu", "Equal", "Erf", "Erfc", "Exp", "Expm1",
+    "Cast", "Ceil", "CheckNumerics", "CheckNumericsV2",
+    "ClipByValue", "Cos", "Cosh", "Div", "DivNoNan", "Elu", "Equal", "Erf", "Erfc", "Exp", "Expm1",
     "Floor", "FloorDiv", "FloorMod", "Greater", "GreaterEqual", "Identity", "IdentityN", "Inv", "IsFinite", "IsInf",
     "IsNan", "LeakyRelu", "Less", "LessEqual", "Log", "Log1p", "LogicalAnd", "LogicalNot", "LogicalOr",
     "LookupTableFind", "LookupTableFindV2", "Maximum", "Minimum", "Mod", "Mul", "MulNoNan", "Neg", "NotEqual",
@@ -32,11 +33,8 @@ WITHIN_ROWS = frozenset({
     "AvgPool", "AvgPool3D", "LRN", "LogSoftmax", "MaxPool", "MaxPool3D", "MaxPoolV2", "ResizeArea", "ResizeBicubic",
     "ResizeBilinear", "ResizeNearestNeighbor", "Softmax",
 })  # fmt: skip
-# Calls of functions, whose nodes are looked at for themselves, and what computes nothing.
-PASSING = frozenset({
-    "Assert", "CheckNumerics", "CheckNumericsV2", "NoOp", "PartitionedCall", "Placeholder", "Print", "PrintV2",
-    "StatefulPartitionedCall", "_Arg", "_Retval",
-})  # fmt: skip
+# These give no value of rows.
+SILENT = frozenset({"Assert", "NoOp", "PrintV2"})
 REDUCTIONS = frozenset({"All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum"})
 CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -55,7 +53,7 @@ def find_connection(scopes: Iterable[Scope], functions: Mapping[str, Any]) -> st
                 name = node.op if node.op in functions else node.attr["f"].func.name
                 keeps_apart = name in by_name and passes_rows_on(scope, node, by_name[name])
             else:
-                keeps_apart = node.op in PASSING or keeps_rows_apart(scope, node)
+                keeps_apart = node.op in SILENT or keeps_rows_apart(scope, node)
             if not keeps_apart:
                 return str(node.op)
     return ""

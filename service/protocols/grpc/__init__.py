@@ -1,1 +1,1 @@
-"""TensorFlow Serving's gRPC API, without Flask or gunicorn. Imports the engine."""
+"""TensorFlow Serving's gRPC API, without Flask or gunicorn. Imports the engine and what REST and gRPC share."""

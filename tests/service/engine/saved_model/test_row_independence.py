@@ -17,7 +17,7 @@ from service.engine.interface import BatchingState, Call
 from service.engine.model import InvalidInput
 from service.engine.saved_model.loader import Examination, SavedModelLoader
 from service.engine.saved_model.row_probe import same
-from tests.service.engine.saved_model.test_zoo import Silent
+from tests.service.engine.saved_model.test_zoo import Silent, loading
 
 ROOT = Path(__file__).parents[4]
 # The models of `build_row_models.py`.
@@ -31,6 +31,7 @@ UNTOLD = ["per_row", "checked", "lstm", "embedded", "convolution_1d", "text_fixe
 LARGE = [
     "count_passed", "count_reshaped", "count_returned", "frequencies", "softmax_of_large", "subtracted_least",
     "normalized_large", "repeated_letter", "said_to_be_one", "said_to_be_columns",
+    "said_to_be_a_list",
 ]  # fmt: skip
 DEPENDENT = [
     "softmax", "centred", "faintly_centred", "normed", "summed", "sorted_rows", "ranks", "reversed_rows",
@@ -64,17 +65,8 @@ def zoo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(zoo):
-    """Loads a model once for every test of this module."""
-    loader, loaded = SavedModelLoader(threads=1, probe_seconds=SECONDS), {}
-
-    def load(name):
-        if name not in loaded:
-            loaded[name] = loader(zoo / name / "1", name, 1)
-        return loaded[name]
-
-    yield load
-    for model in loaded.values():
-        model.close()
+    with loading(zoo, SavedModelLoader(threads=1, probe_seconds=SECONDS)) as load:
+        yield load
 
 
 def only_state(model):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +36,25 @@ def zoo(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def load(zoo):
-    """Loads a model of the zoo once for every test of this module."""
-    loader, loaded = SavedModelLoader(threads=1), {}
+@contextmanager
+def loading(folder, loader):
+    """Loads each model of a folder once."""
+    loaded = {}
 
     def load(name):
         if name not in loaded:
-            loaded[name] = loader(zoo / name / "1", name, 1)
+            loaded[name] = loader(folder / name / "1", name, 1)
         return loaded[name]
 
     yield load
     for model in loaded.values():
         model.close()
+
+
+@pytest.fixture(scope="module")
+def load(zoo):
+    with loading(zoo, SavedModelLoader(threads=1)) as load:
+        yield load
 
 
 def read_cases(path):

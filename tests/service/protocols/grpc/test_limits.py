@@ -8,23 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import grpc
-import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.engine.tensorflow.tensor_protos import encode_tensor
-from tests.service.grpc_fleet import GrpcModel, make, refusal, serving
+from tests.service.grpc_fleet import GrpcModel, echo_request, refusal, serving
 from tests.service.http2_client import MAX_CONCURRENT_STREAMS, SETTINGS, Connection
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 SERVING = 1
-
-
-@pytest.fixture
-def folder(tmp_path, make_version):
-    folder = tmp_path / "models"
-    make_version(folder / "echo", 1)
-    return folder
 
 
 @pytest.fixture
@@ -36,15 +27,6 @@ def gate():
     GrpcModel.may_go.set()
 
 
-def predict_request(rows=1, signature="serving_default"):
-    request = make("predict.PredictRequest")
-    request.model_spec.name = "echo"
-    request.model_spec.signature_name = signature
-    shape = (rows, 3) if signature == "serving_default" else rows
-    encode_tensor(np.zeros(shape, np.float32), request.inputs["x"])
-    return request
-
-
 def test_calls_that_send_nothing_cost_no_thread_and_end_in_time(folder):
     with serving(folder, threads=1, timeout_seconds=2) as (server, _, client):
         connections = [Connection(server.port) for _ in range(3)]
@@ -53,14 +35,14 @@ def test_calls_that_send_nothing_cost_no_thread_and_end_in_time(folder):
                 connection.open(PREDICT)
         half = Connection(server.port)
         half.send(half.open(PREDICT), b"x" * 500, announced=1000)
-        assert client.prediction.Predict(predict_request(), timeout=10).outputs
+        assert client.prediction.Predict(echo_request(), timeout=10).outputs
         for connection, count in ((half, 1), *((connection, 100) for connection in connections)):
             assert connection.count_ended_calls(count) == count
             connection.close()
 
 
 def test_silence_and_its_opposite_are_told(folder):
-    message = predict_request().SerializeToString()
+    message = echo_request().SerializeToString()
 
     def one_without_end():
         yield message
@@ -89,7 +71,7 @@ def test_streams_per_connection_are_limited(folder):
 
 def test_health_is_served_whatever_hangs(folder, gate):
     with serving(folder, threads=1) as (_, _, client):
-        waiting = [client.prediction.Predict.future(predict_request(1, "waits")) for _ in range(16)]
+        waiting = [client.prediction.Predict.future(echo_request(1, "waits")) for _ in range(16)]
         assert gate.entered.acquire(timeout=10)
         health = health_pb2_grpc.HealthStub(client.channel)
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == SERVING
@@ -114,11 +96,11 @@ class Ends:
 def test_a_call_is_not_run_after_its_deadline(folder, gate):
     ends = Ends()
     with serving(folder, threads=1, observer=ends) as (_, engine, client):
-        first = client.prediction.Predict.future(predict_request(1, "waits"))
+        first = client.prediction.Predict.future(echo_request(1, "waits"))
         assert gate.entered.acquire(timeout=10)
-        assert refusal(client.prediction.Predict, predict_request(), timeout=0.5)[0] == "DEADLINE_EXCEEDED"
+        assert refusal(client.prediction.Predict, echo_request(), timeout=0.5)[0] == "DEADLINE_EXCEEDED"
         assert ends.over.acquire(timeout=10)
-        late = client.prediction.Predict.future(predict_request())
+        late = client.prediction.Predict.future(echo_request())
         gate.may_go.set()
         assert first.result(10).outputs
         assert late.result(10).outputs
@@ -127,7 +109,7 @@ def test_a_call_is_not_run_after_its_deadline(folder, gate):
 
 def test_a_call_that_hangs_ends_in_time_though_its_client_waits(folder, gate):
     with serving(folder, timeout_seconds=1) as (_, _, client):
-        assert refusal(client.prediction.Predict, predict_request(1, "waits"), timeout=None) == (
+        assert refusal(client.prediction.Predict, echo_request(1, "waits"), timeout=None) == (
             "DEADLINE_EXCEEDED", "There was no answer before the call's deadline.",
         )  # fmt: skip
         assert gate.entered.acquire(timeout=10)
@@ -135,7 +117,7 @@ def test_a_call_that_hangs_ends_in_time_though_its_client_waits(folder, gate):
 
 def test_the_bytes_of_calls_in_flight_are_limited(folder, gate):
     with serving(folder, threads=8, max_body_bytes=1000) as (_, _, client):
-        request = predict_request(200, "waits")
+        request = echo_request(200, "waits")
         fitting = 16 * 1000 // request.ByteSize()
         with ThreadPoolExecutor(24) as pool:
             calls = [pool.submit(outcome, client.prediction.Predict, request) for _ in range(24)]
@@ -181,21 +163,21 @@ def test_a_message_is_weighed_before_it_is_parsed(folder, method, message):
         code, details = refusal(call, message)
         assert code == "INVALID_ARGUMENT"
         assert "bytes would take more than 2097152 bytes of memory (twice KILN_MAX_BODY_BYTES)" in details
-        assert client.prediction.Predict(predict_request(80_000)).outputs
+        assert client.prediction.Predict(echo_request(80_000)).outputs
 
 
 def test_an_answer_that_is_not_read_counts_as_in_flight(folder):
     with serving(folder, threads=1) as (server, engine, client):
         connection = Connection(server.port, window=0)
-        message = predict_request(4000).SerializeToString()
+        message = echo_request(4000).SerializeToString()
         for _ in range(16):
             connection.send(connection.open(PREDICT), message)
             time.sleep(0.02)
             next(connection.frames(0.05), None)
         wait_until(lambda: len(engine.calls) == 16)
-        assert outcome(client.prediction.Predict, predict_request()) == "RESOURCE_EXHAUSTED"
+        assert outcome(client.prediction.Predict, echo_request()) == "RESOURCE_EXHAUSTED"
         connection.close()
-        wait_until(lambda: outcome(client.prediction.Predict, predict_request()) == "OK")
+        wait_until(lambda: outcome(client.prediction.Predict, echo_request()) == "OK")
 
 
 def wait_until(holds):
@@ -208,7 +190,7 @@ def wait_until(holds):
 def test_an_answer_larger_than_a_body_is_sent(folder):
     options = (("grpc.max_receive_message_length", -1),)
     with serving(folder, max_body_bytes=100_000) as (server, _, _):
-        request = predict_request(20_000, "grows")
+        request = echo_request(20_000, "grows")
         with grpc.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
             answer = channel.unary_unary(PREDICT)(request.SerializeToString(), timeout=60)
         assert len(answer) > 40_000_000
@@ -217,7 +199,7 @@ def test_an_answer_larger_than_a_body_is_sent(folder):
 def test_the_reason_of_each_refusal_is_logged_with_its_client(folder, caplog):
     caplog.set_level(logging.INFO, "service")
     with serving(folder) as (_, _, client):
-        refusal(client.prediction.Predict, predict_request(1, "no"))
+        refusal(client.prediction.Predict, echo_request(1, "no"))
         refusal(client.channel.unary_unary("/made.up/Name"), b"")
     fields = [record.fields for record in caplog.records if record.getMessage() == "gRPC call refused"]
     assert fields[0]["client"].startswith("ipv4:127.0.0.1:")

@@ -13,27 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.auth import Access
-from service.engine.tensorflow.tensor_protos import encode_tensor
 from service.errors import InvalidSettings
 from service.protocols.grpc.server import create_server
 from service.settings import Settings
 from tests.programs import require_programs
 from tests.service.fake_engine import fake_repository
-from tests.service.grpc_fleet import Client, GrpcModel, make, refusal, serving
+from tests.service.grpc_fleet import Client, GrpcModel, echo_request, refusal, serving
 
 SERVING, NOT_SERVING = 1, 2
-
-
-@pytest.fixture
-def folder(tmp_path, make_version):
-    folder = tmp_path / "models"
-    make_version(folder / "echo", 1)
-    return folder
 
 
 @pytest.fixture
@@ -50,37 +41,28 @@ def gate():
     GrpcModel.may_go.set()
 
 
-def predict_request(rows=1, signature="serving_default"):
-    request = make("predict.PredictRequest")
-    request.model_spec.name = "echo"
-    request.model_spec.signature_name = signature
-    alone = signature != "serving_default"
-    encode_tensor(np.zeros(rows if alone else (rows, 3), np.float32), request.inputs["x"])
-    return request
-
-
 def test_requests_above_the_limit_are_refused(folder):
     with serving(folder, max_body_bytes=10_000) as (_, _, client):
-        assert client.prediction.Predict(predict_request(100)).outputs
-        code, details = refusal(client.prediction.Predict, predict_request(1000))
+        assert client.prediction.Predict(echo_request(100)).outputs
+        code, details = refusal(client.prediction.Predict, echo_request(1000))
         assert code == "RESOURCE_EXHAUSTED"
         assert "larger than max" in details
 
 
 def test_the_shorter_of_both_times_counts(folder):
     with serving(folder, timeout_seconds=60) as (_, engine, client):
-        client.prediction.Predict(predict_request(), timeout=20)
+        client.prediction.Predict(echo_request(), timeout=20)
         assert 15 < engine.calls[-1].deadline - time.monotonic() < 21
-        client.prediction.Predict(predict_request(), timeout=1000)
+        client.prediction.Predict(echo_request(), timeout=1000)
         assert 55 < engine.calls[-1].deadline - time.monotonic() < 60
-        client.prediction.Predict(predict_request())
+        client.prediction.Predict(echo_request())
         assert 55 < engine.calls[-1].deadline - time.monotonic() < 60
 
 
 def test_too_many_calls_are_refused_early(folder, gate):
     ended = threading.Semaphore(0)
     with serving(folder, threads=1) as (_, _, client):
-        futures = [client.prediction.Predict.future(predict_request(1, "waits")) for _ in range(40)]
+        futures = [client.prediction.Predict.future(echo_request(1, "waits")) for _ in range(40)]
         for future in futures:
             future.add_done_callback(lambda _future: ended.release())
         gate(1)
@@ -110,8 +92,8 @@ class Notes:
 def test_calls_are_measured(folder):
     notes = Notes()
     with serving(folder, observer=notes) as (_, _, client):
-        client.prediction.Predict(predict_request())
-        request = predict_request()
+        client.prediction.Predict(echo_request())
+        request = echo_request()
         request.model_spec.name = "made up"
         refusal(client.prediction.Predict, request)
         assert all(notes.ends.acquire(timeout=5) for _ in range(2))
@@ -125,7 +107,7 @@ def test_calls_are_measured(folder):
 def test_waiting_is_told_to_clients_that_retry(folder):
     with serving(folder, options={"loaded": False}) as (_, _, client):
         with pytest.raises(grpc.RpcError) as refused:
-            client.prediction.Predict(predict_request(), timeout=5)
+            client.prediction.Predict(echo_request(), timeout=5)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"] == "2000"
 
@@ -148,7 +130,7 @@ def test_health_follows_the_models(folder):
 
 def test_calls_in_hand_are_answered_at_the_end(folder, gate):
     with serving(folder) as (server, _, client), ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(client.prediction.Predict, predict_request(1, "waits"), 10)
+        answer = pool.submit(client.prediction.Predict, echo_request(1, "waits"), 10)
         gate(1)
         stopped = server.stop(10)
         assert not stopped.is_set()
@@ -179,8 +161,8 @@ def test_tls(folder, certificate):
     with serving(folder, grpc_tls_certificate=chain, grpc_tls_key=key) as (server, _, plain):
         credentials = grpc.ssl_channel_credentials(chain.read_bytes())
         with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
-            assert Client(channel).prediction.Predict(predict_request(), timeout=10).outputs
-        assert refusal(plain.prediction.Predict, predict_request(), timeout=2)[0] in (
+            assert Client(channel).prediction.Predict(echo_request(), timeout=10).outputs
+        assert refusal(plain.prediction.Predict, echo_request(), timeout=2)[0] in (
             "UNAVAILABLE",
             "DEADLINE_EXCEEDED",
         )
@@ -235,7 +217,7 @@ def resident_megabytes(pid):
 def test_the_process_serves_until_it_is_told_to_stop(folder, unused_port):
     with front_process(folder, KILN_GRPC_PORT=str(unused_port), KILN_LOG_FORMAT="json") as front:
         with grpc.insecure_channel(f"127.0.0.1:{unused_port}") as channel:
-            response = Client(channel).prediction.Predict(predict_request(), timeout=20, wait_for_ready=True)
+            response = Client(channel).prediction.Predict(echo_request(), timeout=20, wait_for_ready=True)
             assert response.outputs
         assert resident_megabytes(front.pid) < 120
         front.send_signal(signal.SIGTERM)
